@@ -94,6 +94,11 @@ class EmbeddedBackend:
 
     # Reading
 
+    @property
+    def catalog(self) -> Catalog:
+        """The catalog of the folder, for checks and repairs of the whole."""
+        return self._catalog
+
     @contextmanager
     def reading(self) -> Iterator[Reader]:
         """See `Documents.reading`."""
@@ -270,6 +275,8 @@ class EmbeddedBackend:
             writer.set_meta("last_run", dict(report))
             writer.set_meta("progress", None)
             writer.drop_unused_vectors()
+        while self._catalog.seal():
+            pass
         try:
             with self._catalog.reading() as reader:
                 state = self._states.newest(reader)

@@ -9,16 +9,19 @@ import sqlite3
 import threading
 import time
 import uuid
+import zlib
 from collections import deque
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Self
 
 from retriever.durable import make_folder, rename
 from retriever.layout import CATALOG_FILE, LOCK_FILE, NEW_CATALOG, is_part, kind_of, unreachable
 from retriever.private_files import open_private, tighten
-from retriever.storage.catalog import filter_sql, foreign, fulltext, schema
+from retriever.storage.catalog import filter_sql, foreign, fulltext, schema, seals
+from retriever.storage.catalog.checked import REMEDY, Damage
 from retriever.storage.catalog.id_cache import IdCaches
 from retriever.storage.catalog.lock import WriterLock
 from retriever.storage.catalog.postings import OCCURRENCES, Postings
@@ -38,6 +41,9 @@ _CACHE = 32  # MiB of page cache per connection: a query reads hundreds of scatt
 _TOO_LARGE = re.compile("parser stack overflow|Expression tree is too large")
 _OTHER_TABLES = re.compile(r"no such (table|column)|has \d+ columns but|has no column")
 """SQLite's messages about tables of another schema."""
+
+_SPOILT = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+"""What the use of a damaged row raises."""
 
 _FileIdentity = tuple[int, ...]
 """Device and inode, since another file under the same name is another index.
@@ -65,6 +71,7 @@ class Catalog:
         self._pool: deque[tuple[_FileIdentity, sqlite3.Connection]] = deque()
         self._postings = Postings(folder)
         self._ids = IdCaches()
+        self._damage = Damage(str(folder))
         self._closed = False
 
     @classmethod
@@ -106,16 +113,26 @@ class Catalog:
             identity, connection = self._take()
             try:
                 connection.execute("BEGIN")
-                yield Reader(connection, self._postings, self._ids)
+                yield Reader(connection, self._postings, self._ids, self._damage)
                 if self._is_immutable(identity) and self._file_identity()[:-1] != identity[:-1]:
                     raise IndexStateError(
                         f"another process has written to the index in {self.folder} while it was "
                         "read; try again"
                     )
+            except _SPOILT as error:
+                # The work of the block failed: that is either a fault of it, or of the rows.
+                if not self._is_damaged(connection):
+                    raise
+                raise IndexStateError(_error_message(self.folder, error)) from error
             finally:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
                 self._give_back(identity, connection)
+
+    def _is_damaged(self, connection: sqlite3.Connection) -> bool:
+        from retriever.storage.catalog.verifying import is_damaged
+
+        return is_damaged(connection)
 
     @contextmanager
     def writing(self, *, visible: bool = True) -> Iterator[Writer]:
@@ -127,15 +144,22 @@ class Catalog:
             connection = self._writer_connection()
             connection.execute("BEGIN IMMEDIATE")
             try:
+                _add_seals(connection)
                 writer = Writer(connection)
                 yield writer
                 if visible:
                     writer.bump_generation()
+                seals.seal(connection)
                 schema.number_format(connection)
                 connection.execute("COMMIT")
             finally:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
+
+    def seal(self) -> bool:
+        """Seal some rows of an older index; returns whether there may be more."""
+        with self.writing(visible=False) as writer:
+            return seals.seal(writer.connection) >= seals.BACKLOG
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
@@ -282,7 +306,7 @@ class Catalog:
         """
         try:
             yield
-        except (sqlite3.Error, UnicodeDecodeError, json.JSONDecodeError) as error:
+        except (sqlite3.Error, UnicodeDecodeError, json.JSONDecodeError, zlib.error) as error:
             if _TOO_LARGE.search(str(error)):
                 raise UsageError(
                     "the filter has too many conditions or is nested too deep for SQLite; write it "
@@ -300,6 +324,8 @@ def _connection(path: Path, mode: str) -> sqlite3.Connection:
         timeout=_PATIENCE,
     )
     foreign.harden(connection)
+    # A text that is no UTF-8 any more disagrees with its seal: that is found row by row.
+    connection.text_factory = partial(str, encoding="utf-8", errors="surrogateescape")
     connection.create_function("path_glob", 2, _sql_glob, deterministic=True)
     connection.create_function(filter_sql.HOLDS, 2, filter_sql.holds, deterministic=True)
     return connection
@@ -418,6 +444,14 @@ def _write_schema(connection: sqlite3.Connection) -> None:
             connection.execute("ROLLBACK")
 
 
+def _add_seals(connection: sqlite3.Connection) -> None:
+    """Add what the rows of an index of an earlier version need to be sealed."""
+    if not seals.has_seals(connection):
+        schema.add_columns(connection)
+        schema.add_accounts(connection)
+        seals.install(connection)
+
+
 def _holds_tables(connection: sqlite3.Connection) -> bool:
     return bool(connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0])
 
@@ -523,7 +557,10 @@ def _error_message(folder: Path, error: Exception) -> str:
         )
     if "fts5" in text and "module" in text:
         return "this Python's SQLite lacks the full-text extension FTS5; use another build"
-    return f"the index in {folder} is damaged or not an index ({text}); build it again"
+    return (
+        f"the index in {folder} is damaged or not an index ({text}); mend it with: "
+        f"{REMEDY} --index {folder}"
+    )
 
 
 __all__ = ["CATALOG_FILE", "LOCK_FILE", "Catalog"]

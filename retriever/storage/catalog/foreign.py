@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
-from retriever.storage.catalog import schema
+from retriever.storage.catalog import schema, seals
 from retriever.types import IndexStateError
 
 VECTOR_FILE = re.compile(r"vectors-\d{8,}\.faiss")
@@ -85,8 +85,9 @@ def _special(entry: os.DirEntry[str]) -> str:
 
 @cache
 def _known() -> frozenset[str]:
-    """The statements of the schema that create something."""
-    return frozenset(map(_normalised, _statements(vars(schema).values())))
+    """The statements of the schema and of its seals that create something."""
+    triggers = map(seals.triggers, seals.KINDS)
+    return frozenset(map(_normalised, _statements([*vars(schema).values(), *triggers])))
 
 
 def _statements(values: Iterable[object]) -> Iterator[str]:

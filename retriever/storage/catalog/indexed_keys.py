@@ -15,6 +15,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from retriever.storage.catalog import seals
 from retriever.storage.catalog.schema import blob, unblob
 
 _TABLE = (
@@ -38,12 +39,19 @@ class IndexedKey:
     group: str | None = None
 
 
+def add_table(connection: sqlite3.Connection) -> None:
+    """Add the table to a catalog without it."""
+    for statement in _TABLE:
+        connection.execute(statement)
+
+
 def put(
     connection: sqlite3.Connection, keys: Iterable[IndexedKey], *, keep_groups: bool = False
 ) -> None:
     """Insert keys, or replace their times and groups; with `keep_groups`, the times alone."""
-    for statement in _TABLE:
-        connection.execute(statement)
+    if not _exists(connection):
+        add_table(connection)
+        seals.install(connection)
     group = "" if keep_groups else ", grouping = excluded.grouping"
     connection.executemany(
         f"""INSERT INTO indexed_keys (namespace, key, grouping, seen) VALUES (?, ?, ?, ?)
@@ -133,4 +141,4 @@ def _marks(values: Sequence[str]) -> str:
     return ", ".join("?" * len(values))
 
 
-__all__ = ["IndexedKey", "known", "last_seen", "listed", "put", "remove"]
+__all__ = ["IndexedKey", "add_table", "known", "last_seen", "listed", "put", "remove"]

@@ -51,7 +51,7 @@ _LOWEST_IDF = 1e-6  # FTS5's lower bound, for terms in more than half of the chu
 
 def idf(total: int, documents: int) -> float:
     """FTS5's inverse document frequency of a term in `documents` of `total` chunks."""
-    return max(_LOWEST_IDF, log((total - documents + 0.5) / (documents + 0.5)))
+    return max(_LOWEST_IDF, log(max(0.5, total - documents + 0.5) / (documents + 0.5)))
 
 
 class Postings:

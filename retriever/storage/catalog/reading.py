@@ -6,18 +6,20 @@ import json
 import sqlite3
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from retriever.arrays import Keys, Mask, Vectors
 from retriever.settings import ChunkSettings, EmbedderSettings
 from retriever.storage.calibration import Calibration
+from retriever.storage.catalog import checked, seals
+from retriever.storage.catalog.checked import REMEDY, Checks, Damage, DamagedRowError
 from retriever.storage.catalog.filter_sql import chunk_condition, document_condition
 from retriever.storage.catalog.foreign import is_vector_file
 from retriever.storage.catalog.id_cache import IdCaches, LookupCache
@@ -40,24 +42,26 @@ from retriever.types import (
     Chunk,
     DocumentRow,
     FileStatus,
+    IndexStateError,
     LeftOut,
     Page,
-    PageState,
-    Scan,
-    Span,
 )
 
 BLOCK = 2048
 """Rows read at a time, which bounds memory where all chunks are read."""
 
+T = TypeVar("T")
+
 _DAY = 86_400 * 10**9  # nanoseconds
 
-_CHUNK = """SELECT c.id, d.id, d.path, d.format, d.title, c.page, c.start, c.stop, c.text,
-    d.metadata, p.label, p.state, c.language, {printed} FROM chunks c
-    JOIN documents d ON d.key = c.document
-    JOIN pages p ON p.document = c.document AND p.position = c.position"""
-_DOCUMENT = """SELECT id, source, root, path, format, title, author, date, sha256, size, mtime_ns,
-    settings, metadata, pages, page_states, chunks FROM documents d"""
+# An outer join, since a passage without its page or document is damaged, and not unknown.
+_CHUNK = f"""SELECT {seals.CHUNK.select("c")}, c.text, {{chunk_seal}}, {{page}}, {{page_seal}},
+    {seals.DOCUMENT.select("d")}, {{document_seal}} FROM chunks c
+    LEFT JOIN documents d ON d.key = c.document
+    LEFT JOIN pages p ON p.document = c.document AND p.position = c.position {{joins}}"""
+_KEPT_GOING = ("identity", "generation", "last_run", "progress", "background")
+"""Values of `meta` that are not needed for an answer: a damaged one is as if it were missing, or
+used as a mere name of a state."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +85,11 @@ class Reader:
         connection: sqlite3.Connection,
         postings: Postings | None = None,
         ids: IdCaches | None = None,
+        damage: Damage | None = None,
     ) -> None:
         self._connection = connection
+        self._damage = damage or Damage()
+        self._checks = Checks()
         self._postings = postings or Postings()  # a writer's changes must not enter shared caches
         self._shared_ids = ids
 
@@ -99,9 +106,16 @@ class Reader:
     # What the index is
 
     def meta(self, name: str) -> Any:
-        """A value by name, or None."""
-        row = self._one("SELECT value FROM meta WHERE name = ?", (name,))
-        return None if row is None else json.loads(row[0])
+        """A value by name, or None. IndexStateError if it is damaged and needed."""
+        seal, join = self._seal(seals.META, "m")
+        row = self._one(f"SELECT name, value, {seal} FROM meta m {join} WHERE name = ?", (name,))
+        if row is None:
+            return None
+        if not seals.is_whole(row[:2], row[2]) and name not in _KEPT_GOING[:2]:
+            if name in _KEPT_GOING:
+                return None
+            raise IndexStateError(f"the setting {name!r} of the index is damaged: {REMEDY}")
+        return json.loads(row[1])
 
     def generation(self) -> int:
         """The number of the last committed change."""
@@ -134,24 +148,42 @@ class Reader:
 
     def calibration(self) -> tuple[int, Calibration] | None:
         """The row number of the current calibration, and the calibration."""
-        row = self._one("SELECT number, passage_mean, query_mean FROM calibration")
+        row = self._calibration_row()
         if row is None:
             return None
-        passage, query = (np.frombuffer(mean, "<f4").astype(np.float32) for mean in row[1:])
+        passage, query = (np.frombuffer(mean, "<f4").astype(np.float32) for mean in row[1:3])
         return int(row[0]), Calibration(passage, query)
 
     def calibration_facts(self) -> dict[str, Any] | None:
         """The facts stored with the calibration."""
-        row = self._one("SELECT facts FROM calibration")
-        return None if row is None else dict(json.loads(row[0]))
+        row = self._calibration_row()
+        return None if row is None else dict(json.loads(row[3]))
+
+    def _calibration_row(self) -> Sequence[Any] | None:
+        row = self._sealed_row(seals.CALIBRATION)
+        if row is not None and not seals.is_whole(row[:-1], row[-1]):
+            raise IndexStateError(
+                f"the means of the index's vectors are damaged: {REMEDY}; until then search by "
+                "words alone (mode keyword)"
+            )
+        return row
+
+    def _sealed_row(self, kind: seals.Kind) -> Sequence[Any] | None:
+        """The row of a table with one row at most, and its seal."""
+        seal, join = self._seal(kind, "t")
+        row: Sequence[Any] | None = self._one(
+            f"SELECT {kind.select('t')}, {seal} FROM {kind.table} t {join}"
+        )
+        return row
 
     def vector_file(self) -> VectorFile | None:
         """The current vector file; None without one."""
-        row = self._one(
-            "SELECT generation, file, bytes, sha256, kind, vectors, last_key FROM snapshots"
-        )
-        # A name that is no vector file's would lead out of the folder.
-        return VectorFile(*row) if row is not None and is_vector_file(row[1]) else None
+        row = self._sealed_row(seals.SNAPSHOT)
+        # A damaged row is as good as none: all vectors are in the catalog. A name that is no vector
+        # file's would lead out of the folder.
+        if row is None or not seals.is_whole(row[:-1], row[-1]) or not is_vector_file(row[1]):
+            return None
+        return VectorFile(*row[:-1])
 
     def count_chunks(self) -> int:
         """The number of chunks."""
@@ -201,55 +233,66 @@ class Reader:
         if where is not None:
             condition = document_condition(where)
             sql, parameters = f" WHERE {condition.sql}", condition.parameters
-        rows = self._rows(f"{_DOCUMENT}{sql} ORDER BY source, path, id", parameters)
-        return [_document(row) for row in rows]
+        rows = self._rows(f"{self._select_document()}{sql} ORDER BY source, path, id", parameters)
+        return self._whole(rows, checked.document)
 
     def document_names(self, limit: int) -> list[tuple[str, str, int]]:
         """The paths, titles and numbers of chunks of the first `limit` documents."""
-        rows = self._rows(
-            "SELECT path, title, chunks FROM documents ORDER BY key LIMIT ?", (limit,)
-        )
-        return [(unblob(path), unblob(title), chunks) for path, title, chunks in rows]
+        rows = self._rows(f"{self._select_document()} ORDER BY d.key LIMIT ?", (limit,))
+        found = self._whole(rows, checked.document)
+        return [(row.path, row.title, row.chunks) for row in found]
 
     def document(self, document_id: str) -> DocumentRow | None:
-        """One document, or None."""
-        row = self._one(f"{_DOCUMENT} WHERE id = ?", (blob(document_id),))
-        return None if row is None else _document(row)
+        """One document, or None. IndexStateError if its row is damaged."""
+        row = self._one(f"{self._select_document()} WHERE id = ?", (blob(document_id),))
+        if row is None:
+            return None
+        try:
+            return checked.document(row)
+        except DamagedRowError as found:
+            self._note(found)
+            raise IndexStateError(f"{found} in the index: {REMEDY}") from found
 
     def pages(self, document_id: str) -> list[Page]:
         """A document's pages in order."""
+        name = self._name_of(document_id)
         rows = self._rows(
-            f"""SELECT {self._page_columns()} FROM pages p
-            JOIN documents d ON d.key = p.document WHERE d.id = ? ORDER BY p.position""",
+            f"""{self._select_page()} JOIN documents d ON d.key = p.document
+            WHERE d.id = ? ORDER BY p.position""",
             (blob(document_id),),
         )
-        return [_page(row) for row in rows]
+        return [self._page(row, name) or checked.lost_page(row[1]) for row in rows]
 
     def page_statuses(self, document_id: str) -> list[PageStatus]:
         """The status of each of a document's pages, in order."""
+        name = self._name_of(document_id)
+        seal, join = self._seal(seals.PAGE, "p")
         rows = self._rows(
-            """WITH the AS (SELECT key FROM documents WHERE id = ?), counted AS
+            f"""WITH the AS (SELECT key FROM documents WHERE id = ?), counted AS
             (SELECT position, COUNT(*) AS chunks FROM chunks WHERE document IN the
             GROUP BY position)
-            SELECT p.number, p.label, p.state, p.reason, IFNULL(counted.chunks, 0)
-            FROM pages p LEFT JOIN counted USING (position)
+            SELECT {self._page_facts()}, {seal}, IFNULL(counted.chunks, 0)
+            FROM pages p LEFT JOIN counted ON counted.position = p.position {join}
             WHERE p.document IN the ORDER BY p.position""",
             (blob(document_id),),
         )
-        return list(map(_page_status, rows))
+        return [self._page_status(row, name) for row in rows]
 
     def all_page_statuses(self) -> dict[str, list[PageStatus]]:
         """`page_statuses` of all documents that have pages, by document id."""
+        seal, join = self._seal(seals.PAGE, "p")
         rows = self._rows(
-            """WITH counted AS
+            f"""WITH counted AS
             (SELECT document, position, COUNT(*) AS chunks FROM chunks GROUP BY 1, 2)
-            SELECT d.id, p.number, p.label, p.state, p.reason, IFNULL(counted.chunks, 0)
+            SELECT d.id, {self._page_facts()}, {seal}, IFNULL(counted.chunks, 0)
             FROM pages p JOIN documents d ON d.key = p.document
-            LEFT JOIN counted USING (document, position) ORDER BY p.document, p.position"""
+            LEFT JOIN counted ON counted.document = p.document AND counted.position = p.position
+            {join} ORDER BY p.document, p.position"""
         )
         found: dict[str, list[PageStatus]] = {}
         for id_, *page in rows:
-            found.setdefault(unblob(id_), []).append(_page_status(page))
+            name = f"document {page[0]}"
+            found.setdefault(unblob(id_), []).append(self._page_status(page, name))
         return found
 
     def accounts(self, *, lost_only: bool = False) -> dict[str, Account]:
@@ -297,10 +340,11 @@ class Reader:
     def chunks(self, document_id: str) -> list[Chunk]:
         """A document's chunks in order."""
         rows = self._rows(
-            f"{self._select_chunk()} WHERE d.id = ? ORDER BY c.position, c.start, c.stop, c.key",
+            f"""{self._select_chunk()} WHERE c.document = (SELECT key FROM documents WHERE id = ?)
+            ORDER BY c.position, c.start, c.stop, c.key""",
             (blob(document_id),),
         )
-        return [_chunk(row) for row in rows]
+        return self._whole(rows, self._chunk)
 
     def chunk_ids(self, document_id: str) -> list[str]:
         """The ids of `chunks`, in the same order."""
@@ -312,25 +356,42 @@ class Reader:
         return [unblob(id_) for (id_,) in rows]
 
     def page_of(self, chunk_id: str) -> Page | None:
-        """The page of a chunk; None for an unknown id."""
+        """The page of a chunk; None for an unknown id, and for a page that is damaged."""
         row = self._one(
-            f"""SELECT {self._page_columns()} FROM chunks c
-            JOIN pages p ON p.document = c.document AND p.position = c.position WHERE c.id = ?""",
+            f"""{self._select_page()}
+            JOIN chunks c ON p.document = c.document AND p.position = c.position WHERE c.id = ?""",
             (blob(chunk_id),),
         )
-        return None if row is None else _page(row)
+        return None if row is None else self._page(row, f"document {row[0]}")
 
     def get(self, chunk_ids: Sequence[str]) -> list[Chunk]:
-        """The chunks with these ids, in this order; unknown ids are left out."""
-        rows = self._among(f"{self._select_chunk()} WHERE c.id", [blob(id_) for id_ in chunk_ids])
-        found = {chunk.id: chunk for chunk in map(_chunk, rows)}
+        """The chunks with these ids, in this order; unknown and damaged ones are left out."""
+        wanted = [blob(id_) for id_ in chunk_ids]
+        select = f"{self._select_chunk()} WHERE c.id"
+        try:
+            rows = list(self._among(select, wanted))
+        except sqlite3.DatabaseError as error:
+            if type(error) is not sqlite3.DatabaseError:  # not that the file is malformed
+                raise
+            rows = list(self._readable(select, wanted))
+        found = {chunk.id: chunk for chunk in self._whole(rows, self._chunk)}
         return [found[id_] for id_ in chunk_ids if id_ in found]
+
+    def _readable(self, select: str, wanted: Sequence[bytes]) -> Iterator[Any]:
+        """As `_among`, without the rows on database pages that cannot be read."""
+        for one in wanted:
+            try:
+                yield from self._among(select, [one])
+            except sqlite3.DatabaseError as error:
+                if type(error) is not sqlite3.DatabaseError:
+                    raise
+                self._note(DamagedRowError("a passage", "a document that cannot be read"))
 
     def sample_chunks(self, limit: int, *, embedded: bool = False) -> list[Chunk]:
         """The first chunks by id: a stable pseudo-random sample, since ids are hashes."""
         which = "WHERE c.vector > 0 " if embedded else ""
         rows = self._rows(f"{self._select_chunk()} {which}ORDER BY c.id LIMIT ?", (limit,))
-        return [_chunk(row) for row in rows]
+        return self._whole(rows, self._chunk)
 
     def sample_vectors(self, limit: int) -> Vectors:
         """The raw vectors (m, dim) of `sample_chunks` with `embedded`, in the same order."""
@@ -364,13 +425,10 @@ class Reader:
 
     def pending_texts(self, keys: Keys) -> list[tuple[int, str, str]]:
         """Key, text and document's title of those of the chunks that have no vector, in order."""
-        rows = self._among(
-            """SELECT c.key, c.text, d.title FROM chunks c JOIN documents d ON d.key = c.document
-            WHERE c.vector = 0 AND c.key""",
-            keys.tolist(),
-        )
-        found = {key: (key, unblob(text), unblob(title)) for key, text, title in rows}
-        return [found[key] for key in keys.tolist() if key in found]
+        rows = self._among(f"{self._select_chunk()} WHERE c.vector = 0 AND c.key", keys.tolist())
+        found = self._whole(rows, lambda row: (row[0], self._chunk(row)))
+        known = {key: (key, chunk.text, chunk.title) for key, chunk in found}
+        return [known[key] for key in keys.tolist() if key in known]
 
     def without_vector(self, chunk_ids: Sequence[str]) -> set[str]:
         """Those of the chunks that have no vector."""
@@ -462,30 +520,35 @@ class Reader:
 
     def load_vectors(self, keys: Sequence[str]) -> Vectors:
         """Raw vectors (n, dim) by vector key; KeyError names a missing one."""
-        rows = self._among("SELECT key, value FROM vectors WHERE key", [blob(key) for key in keys])
-        found = {unblob(key): value for key, value in rows}
+        select, join = self._seal(seals.VECTOR, "v")
+        rows = self._among(
+            f"SELECT {seals.VECTOR.select('v')}, {select} FROM vectors v {join} WHERE v.key",
+            [blob(key) for key in keys],
+        )
+        found = {}
+        for row in rows:
+            if not self._is_vector(row[:-1], row[-1]):
+                raise IndexStateError(f"a stored vector of the index is damaged: {REMEDY}")
+            found[unblob(row[1])] = row[2]
         return self._stacked([found[key] for key in keys])
 
     def chunk_vectors(self, keys: Keys) -> tuple[Keys, Vectors]:
         """Raw vectors of chunks: keys (m,) in the order given, without missing ones, (m, dim)."""
-        rows = self._among(
-            "SELECT c.key, v.value FROM chunks c JOIN vectors v ON v.number = c.vector WHERE c.key",
-            keys.tolist(),
-        )
-        found = dict(rows)
+        rows = self._among(f"{self._select_vector()} WHERE c.key", keys.tolist())
+        found = dict(self._whole_vectors(rows))
         present = [key for key in keys.tolist() if key in found]
         return np.array(present, dtype=np.int64), self._stacked([found[key] for key in present])
 
     def vectors_after(self, key: int) -> Iterator[tuple[Keys, Vectors]]:
         """The chunks with larger keys: blocks of keys (b,) ascending and raw vectors (b, dim)."""
         cursor = self._connection.execute(
-            """SELECT c.key, v.value FROM chunks c JOIN vectors v ON v.number = c.vector
-            WHERE c.key > ? ORDER BY c.key""",
-            (key,),
+            f"{self._select_vector()} WHERE c.key > ? ORDER BY c.key", (key,)
         )
-        while block := cursor.fetchmany(BLOCK):
+        while rows := cursor.fetchmany(BLOCK):
+            block = self._whole_vectors(rows)
             keys = np.array([key for key, _ in block], dtype=np.int64)
-            yield keys, self._stacked([value for _, value in block])
+            if block:
+                yield keys, self._stacked([value for _, value in block])
 
     def dimension(self) -> int | None:
         """The dimension of the vectors; None while it is unknown."""
@@ -494,6 +557,39 @@ class Reader:
 
     def _stacked(self, blobs: list[bytes]) -> Vectors:
         return stack(blobs, self.dimension() or 0)
+
+    def _select_vector(self) -> str:
+        chunk_seal, chunk_join = self._seal(seals.CHUNK, "c")
+        vector_seal, vector_join = self._seal(seals.VECTOR, "v")
+        return f"""SELECT {seals.CHUNK.select("c")}, {chunk_seal}, {seals.VECTOR.select("v")},
+            {vector_seal} FROM chunks c JOIN vectors v ON v.number = c.vector
+            {chunk_join} {vector_join}"""
+
+    def _whole_vectors(self, rows: Iterable[Sequence[Any]]) -> list[tuple[int, bytes]]:
+        """The keys and vectors of chunks, without those of which either row is damaged."""
+        found, size = [], 4 * (self.dimension() or 0)
+        count = len(seals.CHUNK.columns)
+        for row in rows:
+            vector = row[count + 1 : -1]
+            if (
+                seals.is_whole(row[:count], row[count])
+                and type(vector[2]) is bytes
+                and len(vector[2]) == size
+                and self._is_vector(vector, row[-1])
+            ):
+                found.append((row[0], vector[2]))
+            else:
+                self._note(DamagedRowError("a vector", f"document {row[2]}"))
+        return found
+
+    def _is_vector(self, row: Sequence[Any], seal: object) -> bool:
+        if seal is None:
+            return seals.is_unit(row[2], self._foreign)
+        return seals.digest(row) == seal
+
+    @cached_property
+    def _foreign(self) -> bool:
+        return seals.is_foreign(self._connection)
 
     # Full text
 
@@ -550,7 +646,7 @@ class Reader:
         """The chunk with the term that was written first, or None."""
         found = self._one("SELECT rowid FROM fulltext WHERE terms MATCH ? LIMIT 1", (f'"{term}"',))
         row = found and self._one(f"{self._select_chunk()} WHERE c.key = ?", found)
-        return _chunk(row) if row else None
+        return next(iter(self._whole([row], self._chunk)), None) if row else None
 
     def terms_from(self, beginning: str, postings: int) -> tuple[dict[str, int], bool]:
         """The terms with this beginning → their document frequencies, and whether these are all.
@@ -571,13 +667,13 @@ class Reader:
 
     def passages_with(self, term: str, limit: int) -> list[tuple[str, str, str]]:
         """The first chunks with the term: title, text and language."""
-        rows = self._rows(
-            """SELECT d.title, c.text, c.language FROM
-            (SELECT rowid FROM fulltext WHERE terms MATCH ? LIMIT ?) f
-            CROSS JOIN chunks c ON c.key = f.rowid JOIN documents d ON d.key = c.document""",
-            (f'"{term}"', limit),
+        keys = self._keys(
+            "SELECT rowid FROM fulltext WHERE terms MATCH ? LIMIT ?", (f'"{term}"', limit)
         )
-        return [(unblob(title), unblob(text), language) for title, text, language in rows]
+        rows = self._among(f"{self._select_chunk()} WHERE c.key", keys.tolist())
+        found = dict(self._whole(rows, lambda row: (row[0], self._chunk(row))))
+        chunks = [found[key] for key in keys.tolist() if key in found]
+        return [(chunk.title, chunk.text, chunk.language) for chunk in chunks]
 
     def frequent_terms(self, passages: int) -> dict[str, int]:
         """The terms of a stable sample of so many chunks → estimated document frequencies."""
@@ -603,17 +699,105 @@ class Reader:
     def _terms(self) -> Terms:
         return self._postings.at(self._connection)
 
-    # SQL
+    @cached_property
+    def _has_seals(self) -> bool:
+        return seals.has_seals(self._connection)
+
+    def _seal(self, kind: seals.Kind, alias: str) -> tuple[str, str]:
+        """The column of the seal of a table's alias, and the join that it needs."""
+        if not self._has_seals:
+            return "NULL", ""
+        return f"s_{alias}.hash", kind.join(alias, f"s_{alias}")
+
+    @cached_property
+    def _chunk_query(self) -> str:
+        kinds = ((seals.CHUNK, "c"), (seals.PAGE, "p"), (seals.DOCUMENT, "d"))
+        (chunk, *_), (page, *_), (document, *_) = found = [self._seal(*each) for each in kinds]
+        return _CHUNK.format(
+            chunk_seal=chunk,
+            page_seal=page,
+            document_seal=document,
+            page=self._page_facts(),
+            joins=" ".join(join for _, join in found),
+        )
 
     def _select_chunk(self) -> str:
-        """The beginning of a query for chunks."""
-        has_printed = "printed" in added_columns(self._connection)
-        return _CHUNK.format(printed="p.printed" if has_printed else "x''")
+        """The beginning of a query for chunks, for `_chunk`."""
+        return self._chunk_query
 
-    def _page_columns(self) -> str:
+    def _select_document(self) -> str:
+        """The beginning of a query for documents, for `checked.document`."""
+        seal, join = self._seal(seals.DOCUMENT, "d")
+        return f"SELECT {seals.DOCUMENT.select('d')}, {seal} FROM documents d {join}"
+
+    def _select_page(self) -> str:
+        """The beginning of a query for pages, for `_page`."""
+        seal, join = self._seal(seals.PAGE, "p")
+        text_seal = seal.replace("s_p", "s_t")
+        text_join = seals.TEXT.join("p", "s_t") if join else ""
+        facts = self._page_facts()
+        return f"SELECT {facts}, p.text, {seal}, {text_seal} FROM pages p {join} {text_join}"
+
+    def _page_facts(self) -> str:
+        """The columns of `seals.PAGE`; NULL for those that an older index lacks."""
         known = added_columns(self._connection)
-        added = (f"p.{name}" if name in known else "NULL" for name in ADDED)
-        return f"p.number, p.text, p.state, p.reason, p.label, {', '.join(added)}"
+        return ", ".join(
+            "NULL" if name in ADDED and name not in known else f"p.{name}"
+            for name in seals.PAGE.columns
+        )
+
+    # Checked rows
+
+    def _chunk(self, row: Sequence[Any]) -> Chunk:
+        return checked.chunk(row, self._checks)
+
+    def _page(self, row: Sequence[Any], name: str) -> Page | None:
+        """A page; None if it is damaged."""
+        try:
+            return checked.page(row, name)
+        except DamagedRowError as found:
+            self._note(found)
+            return None
+
+    def _page_status(self, row: Sequence[Any], name: str) -> PageStatus:
+        try:
+            return checked.page_status(row, name)
+        except DamagedRowError as found:
+            self._note(found)
+            return checked.lost_status(row)
+
+    def _whole(self, rows: Iterable[Any], made: Callable[[Any], T]) -> list[T]:
+        """What is made of the rows, without those that are damaged, which are noted."""
+        found: list[T] = []
+        for row in rows:
+            try:
+                found.append(made(row))
+            except DamagedRowError as damaged:
+                self._note(damaged)
+        return found
+
+    def _note(self, found: DamagedRowError) -> None:
+        self._damage.note(self.meta("generation"), self._named(found))
+
+    def _named(self, found: DamagedRowError) -> DamagedRowError:
+        """With the document's path in the place of its number, if that is known."""
+        number = found.document.removeprefix("document ")
+        if number == found.document or not number.isdecimal():
+            return found
+        row = self._one(
+            f"SELECT {seals.DOCUMENT.select('d')} FROM documents d WHERE d.key = ?", (int(number),)
+        )
+        return found if row is None else DamagedRowError(found.what, checked.name_of(row))
+
+    def _name_of(self, document_id: str) -> str:
+        row = self._one("SELECT key FROM documents WHERE id = ?", (blob(document_id),))
+        return f"document {row[0]}" if row else document_id
+
+    def damage(self) -> list[str]:
+        """What the reads of this generation left out since it is damaged: a sentence, or none."""
+        return self._damage.sentences(self.meta("generation"))
+
+    # SQL
 
     def _rows(self, sql: str, parameters: Sequence[Any] = ()) -> sqlite3.Cursor:
         return self._connection.execute(sql, parameters)
@@ -641,72 +825,8 @@ def _among_keys(keys: Keys, wanted: Keys) -> Mask:
     return found[keys]
 
 
-def _document(row: Sequence[Any]) -> DocumentRow:
-    id_, source, root, path, format_, title, author, date, sha256, *numbers = row
-    size, mtime_ns, settings, metadata, pages, states, chunks = numbers
-    return DocumentRow(
-        id=unblob(id_),
-        source=unblob(source),
-        root=unblob(root),
-        path=unblob(path),
-        format=unblob(format_),
-        title=unblob(title),
-        author=unblob(author),
-        date=unblob(date),
-        sha256=unblob(sha256),
-        size=size,
-        mtime_ns=mtime_ns,
-        settings=unblob(settings),
-        metadata=json.loads(metadata) if metadata != "{}" else {},
-        pages=pages,
-        page_states=dict(_page_states(states)),
-        chunks=chunks,
-    )
-
-
-@lru_cache(maxsize=1024)  # most documents have one of a few
-def _page_states(stored: str) -> tuple[tuple[PageState, int], ...]:
-    return tuple((PageState(state), count) for state, count in json.loads(stored).items())
-
-
-def _page(row: Sequence[Any]) -> Page:
-    number, text, state, reason, label, scan, start, stop, printed = row
-    return Page(
-        *(number, unblob(text), PageState(state), unblob(reason), unblob(label)),
-        body=None if start is None else Span(start, stop),
-        scan=Scan(**json.loads(scan)) if scan else None,
-        printed=unblob(printed or b""),
-    )
-
-
 def _account(values: dict[str, Any]) -> Account:
     return Account(**{**values, "missing": tuple(values["missing"])})
-
-
-def _page_status(row: Sequence[Any]) -> PageStatus:
-    number, label, state, reason, chunks = row
-    return PageStatus(number, unblob(label), PageState(state), unblob(reason), chunks)
-
-
-def _chunk(row: Sequence[Any]) -> Chunk:
-    id_, document, path, format_, title, page, start, stop, text, metadata, *rest = row
-    label, state, language, printed = rest
-    return Chunk(
-        id=unblob(id_),
-        document_id=unblob(document),
-        path=unblob(path),
-        format=unblob(format_),
-        title=unblob(title),
-        page=page,
-        start=start,
-        end=stop,
-        text=unblob(text),
-        metadata=json.loads(metadata),
-        label=unblob(label),
-        state=PageState(state),
-        language=language,
-        printed=unblob(printed),
-    )
 
 
 __all__ = ["BLOCK", "Matches", "Reader", "VectorFile"]

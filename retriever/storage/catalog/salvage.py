@@ -1,0 +1,211 @@
+"""A catalog whose file is torn: the rows that can still be read are copied into a new one.
+
+The new file gets its name when it is complete and synced. The old one is kept beside it. What is
+derived of rows is not copied, and seals are: rows that are not what they were are found by them.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing, suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from retriever.storage.catalog import fulltext, indexed_keys, schema, seals
+
+SUFFIX = ".salvaged"
+"""The ending of a new file until it is complete; the next salvage begins it again."""
+
+_HEAD = (
+    *((0, b"SQLite format 3\0"), (16, b"\x80\x00\x02\x02\x00\x40\x20\x20"), (44, b"\0\0\0\x04")),
+    *((56, b"\0\0\0\x01"), (68, schema.APPLICATION_ID.to_bytes(4, "big"))),
+)
+"""What the head of every catalog holds, by its place."""
+
+_NOT_COPIED = {"fulltext", "vocabulary", "lengths"}
+_MOST = 2**62
+
+
+def salvage(catalog: Path) -> Path:
+    """Copy what can be read of a catalog into a new one, and put it in its place.
+
+    Returns the file that holds the old one. Only the holder of the writer lock may call it.
+    Raises sqlite3.Error if nothing can be read; then nothing is changed.
+    """
+    new = catalog.with_name(f"{catalog.name}{SUFFIX}")
+    for path in (new, Path(f"{new}-wal"), Path(f"{new}-shm"), Path(f"{new}-journal")):
+        path.unlink(missing_ok=True)
+    aside = _aside(catalog)
+    shutil.copyfile(catalog, aside)
+    log = Path(f"{catalog}-wal")
+    if log.exists():
+        shutil.copyfile(log, f"{aside}-wal")
+    _mend_head(aside)
+    try:
+        with closing(_connect(aside)) as old, closing(_connect(new)) as made:
+            _copy(old, made)
+    except BaseException:
+        for path in (new, aside, Path(f"{aside}-wal"), Path(f"{aside}-shm")):
+            path.unlink(missing_ok=True)
+        raise
+    _synced(new)
+    _synced(aside)
+    # The old log would be applied to the new file. Its changes are in the old one before it goes.
+    _mend_head(catalog)
+    with suppress(sqlite3.Error), closing(_connect(catalog)) as old:
+        old.execute("PRAGMA wal_checkpoint (TRUNCATE)")
+    for ending in ("-wal", "-shm"):
+        Path(f"{catalog}{ending}").unlink(missing_ok=True)
+    new.replace(catalog)
+    _synced(catalog.parent)
+    return aside
+
+
+def _aside(catalog: Path) -> Path:
+    number = 1
+    while (path := catalog.with_name(f"{catalog.name}.damaged-{number}")).exists():
+        number += 1
+    return path
+
+
+def _synced(path: Path) -> None:
+    with suppress(OSError):  # Windows opens no folder
+        file = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(file)
+        finally:
+            os.close(file)
+
+
+def _mend_head(path: Path) -> None:
+    """Write what the head of every catalog holds."""
+    with path.open("r+b") as file:
+        for place, data in _HEAD:
+            file.seek(place)
+            file.write(data)
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.text_factory = partial(str, encoding="utf-8", errors="surrogateescape")
+    return connection
+
+
+def _copy(old: sqlite3.Connection, new: sqlite3.Connection) -> None:
+    old.execute("PRAGMA cell_size_check = ON")
+    new.execute(f"PRAGMA page_size = {schema.PAGE_SIZE}")
+    new.execute("PRAGMA journal_mode = DELETE")
+    new.execute("BEGIN")
+    schema.create(new, "")
+    new.execute("DELETE FROM meta")
+    for statement in seals.TABLE:
+        new.execute(statement)
+    known = [row[0] for row in old.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+    if "indexed_keys" in known:
+        indexed_keys.add_table(new)
+    tables = [row[0] for row in new.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+    for table in tables:
+        if table in known and table.split("_")[0] not in _NOT_COPIED and table != "sqlite_sequence":
+            _copy_table(old, new, table)
+    _keep_numbers(old, new)
+    fulltext.rebuild(new)
+    seals.install(new)
+    schema.number_format(new)
+    new.execute("COMMIT")
+    new.execute("PRAGMA journal_mode = WAL")
+
+
+def _keep_numbers(old: sqlite3.Connection, new: sqlite3.Connection) -> None:
+    """Let no key be used a second time."""
+    with suppress(sqlite3.Error):
+        for name, number in old.execute("SELECT name, seq FROM sqlite_sequence").fetchall():
+            if isinstance(number, int):
+                new.execute(
+                    "UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = ?", (number, name)
+                )
+
+
+def _copy_table(old: sqlite3.Connection, new: sqlite3.Connection, table: str) -> None:
+    names = [row[1] for row in new.execute(f"PRAGMA table_info ({table})")]
+    theirs = {row[1] for row in old.execute(f"PRAGMA table_info ({table})")}
+    columns = [name for name in names if name in theirs]
+    insert = (
+        f"INSERT OR IGNORE INTO {table} ({', '.join(columns)}) "
+        f"VALUES ({', '.join('?' * len(columns))})"
+    )
+    has_numbers = _has_rowid(new, table)
+    rows = _by_number if has_numbers else _from_both_ends
+    for row in rows(old, table, columns):
+        with suppress(sqlite3.IntegrityError, sqlite3.InterfaceError):  # a damaged row
+            new.execute(insert, row)
+
+
+def _has_rowid(connection: sqlite3.Connection, table: str) -> bool:
+    (sql,) = connection.execute("SELECT sql FROM sqlite_master WHERE name = ?", (table,)).fetchone()
+    return "WITHOUT ROWID" not in sql
+
+
+def _by_number(
+    connection: sqlite3.Connection, table: str, columns: Sequence[str]
+) -> Iterator[tuple[Any, ...]]:
+    """The rows of a table, past the parts of it that cannot be read."""
+    last = -1
+    while True:
+        try:
+            select = f"SELECT rowid, {', '.join(columns)} FROM {table} NOT INDEXED"
+            for number, *row in connection.execute(
+                f"{select} WHERE rowid > ? ORDER BY rowid", (last,)
+            ):
+                last = number
+                yield tuple(row)
+            return
+        except sqlite3.DatabaseError:
+            following = _past(connection, table, last)
+            if following is None:
+                return
+            last = following
+
+
+def _past(connection: sqlite3.Connection, table: str, last: int) -> int | None:
+    """A number larger than `last`, behind which rows can be read again; None if none can."""
+
+    def readable(number: int) -> bool:
+        try:
+            select = f"SELECT * FROM {table} NOT INDEXED WHERE rowid > ? ORDER BY rowid LIMIT 1"
+            return connection.execute(select, (number,)).fetchone() is not None
+        except sqlite3.DatabaseError:
+            return False
+
+    step = 1
+    while not readable(last + step):
+        step *= 2
+        if last + step > _MOST:
+            return None
+    low, high = last + step // 2, last + step
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if readable(middle) else (middle, high)
+    return high
+
+
+def _from_both_ends(
+    connection: sqlite3.Connection, table: str, columns: Sequence[str]
+) -> Iterator[tuple[Any, ...]]:
+    """The rows of a table without numbers, up to the damage from either side."""
+    keys = [
+        row[1] for row in connection.execute(f"PRAGMA table_info ({table})").fetchall() if row[5]
+    ]
+    for direction in ("", " DESC"):
+        order = ", ".join(f"{name}{direction}" for name in keys)
+        with suppress(sqlite3.DatabaseError):
+            yield from connection.execute(
+                f"SELECT {', '.join(columns)} FROM {table} NOT INDEXED ORDER BY {order}"
+            )
+            return
+
+
+__all__ = ["SUFFIX", "salvage"]
