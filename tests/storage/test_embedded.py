@@ -748,7 +748,8 @@ def test_the_first_writer_removes_half_written_vector_files(folder: Path) -> Non
     for path in left:
         path.write_bytes(b"half")
     with EmbeddedBackend.open(folder) as reader:
-        assert live(reader).documents() == [] and left[0].exists()
+        assert live(reader).documents() == []
+        assert left[0].exists()
     with EmbeddedBackend.open(folder) as writer:
         writer.set_progress(None)
     assert not any(path.exists() for path in left)

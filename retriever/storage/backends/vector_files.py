@@ -92,10 +92,21 @@ def write(
             if means is not None:
                 writer.set_calibration(means, facts or {})
             writer.set_vector_file(row)
-        files = [known.file for known in (old, row) if known is not None]
-        paths = (posting_path, row_path, verified_path)
-        beside = {path(Path(file)).name for file in files for path in paths}
-        _clean(catalog.folder, {*files, *beside})
+        _clean(catalog.folder, {*names_of(old), *names_of(row)})
+
+
+def names_of(row: VectorFile | None) -> list[str]:
+    """The names of a vector file and of the files that may lie beside it."""
+    if row is None:
+        return []
+    paths = (posting_path, row_path, verified_path)
+    return [row.file, *(path(Path(row.file)).name for path in paths)]
+
+
+def old_files(folder: Path, row: VectorFile | None) -> list[Path]:
+    """The vector files in a folder that are not, or not beside, the current one."""
+    keep = {*names_of(row)}
+    return [path for path in folder.glob("vectors-*.faiss*") if path.name not in keep]
 
 
 def sizes(folder: Path, row: VectorFile | None) -> dict[str, int]:
@@ -189,4 +200,4 @@ def _size(path: Path) -> int:
         return 0
 
 
-__all__ = ["complete", "is_due", "sizes", "tail_is_long", "write"]
+__all__ = ["complete", "is_due", "names_of", "old_files", "sizes", "tail_is_long", "write"]

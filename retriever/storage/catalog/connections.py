@@ -137,6 +137,12 @@ class Catalog:
                     connection.execute("ROLLBACK")
 
     @contextmanager
+    def maintaining(self) -> Iterator[sqlite3.Connection]:
+        """The writer's connection without a transaction, under the writer lock."""
+        with self.exclusive(), self._translated_errors():
+            yield self._writer_connection()
+
+    @contextmanager
     def exclusive(self) -> Iterator[None]:
         """Hold the writer lock over several transactions."""
         if self.read_only:
@@ -392,7 +398,7 @@ def _complete(folder: Path) -> None:
 
 def _remove_unfinished(folder: Path) -> None:
     """Remove what a killed process has not finished; the caller holds the writer lock."""
-    for pattern in (f"{NEW_CATALOG}*", "vectors-*.faiss*.tmp"):
+    for pattern in (f"{NEW_CATALOG}*", "vectors-*.faiss*.tmp", "etilqs_*"):  # the last: SQLite's
         for path in folder.glob(pattern):
             with suppress(OSError):
                 path.unlink()
