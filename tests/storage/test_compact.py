@@ -91,6 +91,15 @@ def test_nothing_of_a_deleted_document_stays_in_any_file(folder: Path) -> None:
     assert len({name.split(".")[0] for name in files}) == 1
 
 
+def test_deleted_text_is_overwritten_at_once_in_the_catalog(made: Path) -> None:
+    """Its words in the full-text index, one by one, stay until that merges its parts."""
+    text = "und den Keller gesehen, und sie"
+    assert len(found(made, text)) == 1  # the other document has it, too
+    data = (made / "catalog.sqlite").read_bytes()
+    assert text.encode() in data
+    assert b"zyxomma Das Haus" not in data
+
+
 def test_removed_uploads_stay_for_a_day(folder: Path) -> None:
     now = int(time.time())
     for age in (3600, 90_000):

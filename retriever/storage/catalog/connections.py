@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import sqlite3
@@ -25,6 +26,8 @@ from retriever.storage.catalog.reading import Reader
 from retriever.storage.catalog.writing import Writer
 from retriever.text.globs import glob_matches
 from retriever.types import IndexStateError, UsageError
+
+log = logging.getLogger(__name__)
 
 _PATIENCE = 30.0  # seconds for SQLite's own short locks: a checkpoint, the first opening
 _CHECKPOINT_PATIENCE = 0.2
@@ -248,6 +251,7 @@ class Catalog:
             connection.execute(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES}")
             connection.execute(f"PRAGMA cache_size = {-1024 * _CACHE}")  # negative: in KiB
             connection.execute("PRAGMA temp_store = MEMORY")
+            connection.execute("PRAGMA secure_delete = ON")  # what is deleted becomes zeros
             connection.execute(OCCURRENCES)
             if not writable:
                 connection.execute("PRAGMA query_only = ON")
@@ -467,15 +471,15 @@ def _check_ours(connection: sqlite3.Connection, folder: Path) -> None:
             )
         time.sleep(_MAKING_PAUSE)
         application = connection.execute("PRAGMA application_id").fetchone()[0]
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
     if application != schema.APPLICATION_ID:
         raise IndexStateError(
             f"{folder / CATALOG_FILE} is not an index of this program; choose another folder"
         )
-    if version > schema.HALF_MADE:
+    refused = schema.refusal(connection, fulltext.VERSION)
+    if refused:
         raise IndexStateError(
-            f"the index in {folder} was made by a newer version of wva-retriever (format "
-            f"{version}, this one knows {schema.HALF_MADE}); upgrade, or build the index again"
+            f"the index in {folder} was made by a newer version of wva-retriever: it {refused}, or "
+            "build the index again in another folder"
         )
 
 
@@ -484,6 +488,9 @@ def _upgrade(connection: sqlite3.Connection, folder: Path) -> None:
     try:
         connection.execute("BEGIN IMMEDIATE")
         if not _is_current(connection):  # another process may have been faster
+            told = schema.told_before(connection.execute("PRAGMA user_version").fetchone()[0])
+            if told:
+                log.warning("the index in %s %s", folder, told)
             schema.upgrade(connection)
             if not fulltext.is_current(connection):
                 fulltext.rebuild(connection)
