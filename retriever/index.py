@@ -83,6 +83,8 @@ from retriever.types import (
 
 if TYPE_CHECKING:
     from retriever.indexing.sync import SyncReport
+    from retriever.storage.upkeep.backup import Backup
+    from retriever.storage.upkeep.compact import Compaction
 
 Where = Filter | Mapping[str, Any] | None
 
@@ -318,6 +320,29 @@ class Index:
             if count:
                 self.backend.finish({"removed": count})
         return count
+
+    def backup(self, to: str | Path) -> Backup:
+        """Write a consistent copy to a new folder, or to a new file that ends in `.zip`.
+
+        Other processes may write meanwhile. The folder opens as an index; `restore` makes one of
+        either.
+        """
+        return self.backend.back_up(_folder(to))
+
+    @staticmethod
+    def restore(backup: str | Path, path: str | Path) -> Backup:
+        """Make an index in the new folder `path` from a backup, a folder or a file."""
+        from retriever.storage.upkeep.backup import restore
+
+        return restore(_folder(backup), _folder(path))
+
+    def compact(self, *, dry_run: bool = False) -> Compaction:
+        """Give disk space back; then no file of the index has a byte of a deleted document.
+
+        Uploads that were removed stay for a day. With `dry_run`, only say about how much.
+        """
+        with self._alone():
+            return self.backend.compact(dry_run=dry_run)
 
     @contextmanager
     def _changing(self) -> Iterator[None]:

@@ -36,6 +36,7 @@ from retriever.interface.commands.output import (
 )
 from retriever.interface.commands.searching import run_explain, run_search
 from retriever.interface.commands.serving import run_mcp, run_serve
+from retriever.interface.commands.upkeep import run_backup, run_compact, run_restore
 from retriever.interface.options import make_parser
 from retriever.interface.terminal.characters import one_line
 from retriever.interface.terminal.printing import tell
@@ -124,6 +125,9 @@ COMMANDS = {
     "eval models": run_eval_models,
     "embed": run_embed,
     "info": run_info,
+    "backup": run_backup,
+    "restore": run_restore,
+    "compact": run_compact,
     "models": run_models,
     "models fetch": run_models_fetch,
     "models remove": run_models_remove,

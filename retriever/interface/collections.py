@@ -18,7 +18,7 @@ import shutil
 import sqlite3
 import uuid
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from retriever import durable
@@ -29,8 +29,9 @@ from retriever.private_files import make_folder, open_private, write_private
 from retriever.reading.formats import supported
 from retriever.reading.scan import scan, targets
 from retriever.storage.backends.embedded import EmbeddedBackend
-from retriever.storage.catalog import foreign
+from retriever.storage.catalog import Catalog, foreign
 from retriever.storage.catalog.lock import WriterLock
+from retriever.storage.upkeep.uploads import move_uploads, uploads_folder
 from retriever.types import IndexStateError, ReadError, UsageError
 
 MAX_NAME = 60  # characters of a collection's name
@@ -132,7 +133,7 @@ def rename_collection(folder: Path, name: str) -> Path:
         name = " ".join(name.split())  # only capitals change
     else:
         name = validate_name(name, folder.parent)
-    before, target = uploads_folder(folder), folder.with_name(name)
+    before, target = str(uploads_folder(folder)), folder.with_name(name)
     lock = WriterLock(folder / LOCK_FILE)
     lock.acquire()
     try:
@@ -144,25 +145,10 @@ def rename_collection(folder: Path, name: str) -> Path:
         ) from error
     finally:
         lock.release()
-    with suppress(IndexStateError):  # by a process that writes already: the next run does the same
-        _move_uploads(target, str(before), str(uploads_folder(target)))
+    # A process may write already: its run does the same.
+    with suppress(IndexStateError), contextlib.closing(Catalog.open(target)) as catalog:
+        move_uploads(catalog, before, str(uploads_folder(target)))
     return target
-
-
-def _move_uploads(folder: Path, before: str, now: str) -> None:
-    """Tell the index in `folder` where its uploads lie now."""
-    with EmbeddedBackend.open(folder) as backend:
-        with backend.reading() as catalog:
-            rows = [row for row in catalog.documents() if row.root == before]
-            unread = catalog.unread()
-        try:
-            for row in rows:
-                backend.touch(replace(row, root=now))
-            moved = [replace(one, root=now) if one.root == before else one for one in unread]
-            if moved != unread:
-                backend.set_unread(moved)
-        finally:
-            backend.release()
 
 
 def description(folder: Path) -> str:
@@ -264,11 +250,6 @@ def free_path(target: Path) -> Path:
 
 
 # Uploads
-
-
-def uploads_folder(folder: Path) -> Path:
-    """The folder of the files uploaded to the index in `folder`, with all links resolved."""
-    return folder.resolve() / UPLOADS
 
 
 def store_upload(folder: Path, name: str, data: bytes) -> str:

@@ -118,6 +118,7 @@ def make_parser(run: Mapping[str, Run]) -> argparse.ArgumentParser:
         "The words of structured formats are counted in the file itself: each is on a page, or "
         "left out on purpose and named here by kind. A file with other words is partial."
     )
+    _add_upkeep(commands, run)
     _add_models(commands, run)
     doctor = _command(
         commands, "doctor", run["doctor"], "check this machine: packages, device, speed, caches"
@@ -666,6 +667,31 @@ def _run_options(parser: argparse.ArgumentParser) -> None:
         "--against",
         metavar="FILE",
         help="compare with a saved baseline: better, worse or within noise",
+    )
+
+
+def _add_upkeep(commands: Commands, run: Mapping[str, Run]) -> None:
+    backup = _command(
+        commands, "backup", run["backup"], "write a copy of an index, also while it is written to"
+    )
+    backup.add_argument("to", metavar="TO", help="a new folder, or a new file that ends in .zip")
+    _index_option(backup)
+    backup.epilog = (
+        "The copy holds the index and the files uploaded to it, not the documents in your own "
+        "folders. A folder can be searched at once; wva restore makes an index of either."
+    )
+    restore = _command(commands, "restore", run["restore"], "make an index from a backup")
+    restore.add_argument("backup", metavar="BACKUP", help="a folder or file of wva backup")
+    _index_option(restore)
+    restore.epilog = "The folder of the index must not exist, or be empty."
+    compact = _command(
+        commands, "compact", run["compact"], "give back the disk space of what was deleted"
+    )
+    _index_option(compact)
+    compact.add_argument("--dry-run", action="store_true", help="only say about how much")
+    compact.epilog = (
+        "No byte of a deleted document is in any file of the index then; uploads that were removed "
+        "on the page stay for a day."
     )
 
 

@@ -6,7 +6,6 @@ the user's own folders are never touched.
 
 from __future__ import annotations
 
-import re
 import shutil
 import time
 import uuid
@@ -16,14 +15,10 @@ from pathlib import Path
 
 from retriever import durable
 from retriever.index import Index
-from retriever.interface.collections import free_path, uploads_folder
+from retriever.interface.collections import free_path
 from retriever.layout import BIN
+from retriever.storage.upkeep.uploads import BIN_SECONDS, RECEIPT, empty_bin, uploads_folder
 from retriever.types import IndexStateError, UsageError
-
-BIN_SECONDS = 86_400
-"""Seconds that removed uploads are kept."""
-
-_RECEIPT = re.compile(r"(\d{1,12})-[0-9a-f]{8}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +65,7 @@ def restore_files(folder: Path, receipt: str) -> int:
     is taken meanwhile gets a number.
     """
     bin_ = folder.resolve() / BIN / receipt
-    if not _RECEIPT.fullmatch(receipt) or not bin_.is_dir():
+    if not RECEIPT.fullmatch(receipt) or not bin_.is_dir():
         raise UsageError("the removed files are not kept any more; upload them again")
     own = uploads_folder(folder)
     kept = [path for path in bin_.rglob("*") if path.is_file()]
@@ -86,19 +81,6 @@ def restore_files(folder: Path, receipt: str) -> int:
             f"are still in {bin_}"
         ) from error
     return len(kept)
-
-
-def empty_bin(folder: Path, now: float | None = None) -> None:
-    """Delete the uploads that were removed more than a day ago."""
-    now = time.time() if now is None else now
-    try:
-        entries = list((folder / BIN).iterdir())
-    except OSError:
-        return
-    for entry in entries:
-        found = _RECEIPT.fullmatch(entry.name)
-        if found and now - int(found[1]) > BIN_SECONDS:
-            shutil.rmtree(entry, ignore_errors=True)
 
 
 def _bin(place: Path, target: Path) -> bool:

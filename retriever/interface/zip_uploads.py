@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from retriever.types import ReadError, UsageError
+from retriever.zip_directory import directory_bytes
 
 MAX_FILES = 5_000
 """Files per archive."""
@@ -24,9 +25,6 @@ MAX_BYTES = 2_000_000_000
 """Bytes of all files of an archive together, unpacked."""
 
 _DIRECTORY_BYTES_PER_FILE = 1_000  # an entry of the central directory: the name and other fields
-_END, _LOCATOR, _END_64 = b"PK\x05\x06", b"PK\x06\x07", b"PK\x06\x06"
-_END_SIZE, _LOCATOR_SIZE, _END_64_SIZE = 22, 20, 56
-_MAX_COMMENT = 65_535
 _ERRORS_OF_DAMAGE = (zipfile.BadZipFile, zlib.error, ValueError, OSError, EOFError, RuntimeError)
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
@@ -68,7 +66,7 @@ def zip_members(name: str, data: bytes) -> Iterator[ZipMember]:
     Folders, links and hidden files such as `.DS_Store` are skipped. Raises UsageError for an
     archive that is damaged or exceeds the limits.
     """
-    if _directory_bytes(data) > MAX_FILES * _DIRECTORY_BYTES_PER_FILE:
+    if directory_bytes(data) > MAX_FILES * _DIRECTORY_BYTES_PER_FILE:
         raise UsageError(f"{name!r} lists more than {MAX_FILES:,} files; split it")
     try:
         archive = zipfile.ZipFile(io.BytesIO(data))
@@ -91,23 +89,6 @@ def _is_wanted(info: zipfile.ZipInfo) -> bool:
     parts = info.filename.replace("\\", "/").split("/")
     hidden = any(part.startswith(".") and part not in (".", "..") for part in parts)
     return not hidden and "__MACOSX" not in parts
-
-
-def _directory_bytes(data: bytes) -> int:
-    """The bytes of the central directory that zipfile would read; 0 if it would find none.
-
-    It is looked up where zipfile looks: a directory of millions of files would fill the memory.
-    """
-    at = len(data) - _END_SIZE
-    if not (data[at:].startswith(_END) and data.endswith(b"\0\0")):
-        at = data.rfind(_END, max(0, at - _MAX_COMMENT))
-    if at < 0 or at + _END_SIZE > len(data):
-        return 0
-    length: int = struct.unpack_from("<L", data, at + 12)[0]
-    locator, end = at - _LOCATOR_SIZE, at - _LOCATOR_SIZE - _END_64_SIZE
-    if end >= 0 and data.startswith(_LOCATOR, locator) and data.startswith(_END_64, end):
-        length = struct.unpack_from("<Q", data, end + 40)[0]
-    return length
 
 
 __all__ = ["MAX_BYTES", "MAX_FILES", "ZipMember", "is_archive", "zip_members"]

@@ -35,6 +35,8 @@ from retriever.storage.catalog import Catalog, Matches, Reader, Writer, indexed_
 from retriever.storage.catalog.indexed_keys import IndexedKey
 from retriever.storage.filters import Filter
 from retriever.storage.records import NewChunk, NewDocument, TermQuery, UnreadFile
+from retriever.storage.upkeep.backup import Backup, back_up
+from retriever.storage.upkeep.compact import Compaction, compact
 from retriever.storage.vectors.exact import check_query, exact_scores, top_k
 from retriever.storage.vectors.faiss import factory_for, make_index, strip_id_map
 from retriever.storage.vectors.layered import within
@@ -298,6 +300,14 @@ class EmbeddedBackend:
         Raises IndexStateError if it still writes then.
         """
         self._catalog.acquire(seconds)
+
+    def back_up(self, to: Path) -> Backup:
+        """See `retriever.storage.upkeep.backup.back_up`."""
+        return back_up(self._catalog, to)
+
+    def compact(self, *, dry_run: bool = False) -> Compaction:
+        """See `retriever.storage.upkeep.compact.compact`."""
+        return compact(self._catalog, dry_run=dry_run)
 
     # Indexed keys: see `retriever.storage.catalog.indexed_keys`
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import numpy as np
@@ -35,6 +36,8 @@ from retriever.types import Account, Chunk, DocumentRow, LeftOut, Page
 
 if TYPE_CHECKING:
     from retriever.storage.backends.snapshot import Snapshot
+    from retriever.storage.upkeep.backup import Backup
+    from retriever.storage.upkeep.compact import Compaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -347,6 +350,12 @@ class Documents(Protocol):
 
     def release(self) -> None:
         """Release the writer lock, if it is held, without ending a sync."""
+
+    def back_up(self, to: Path) -> Backup:
+        """Write a consistent copy, also while another process writes."""
+
+    def compact(self, *, dry_run: bool = False) -> Compaction:
+        """Give disk space back, and let nothing of deleted documents stay in any file."""
 
     def info(self) -> dict[str, Any]:
         """Counts, sizes in bytes, kind of store, calibration facts, last report: JSON values."""

@@ -93,7 +93,21 @@ def write(
             if means is not None:
                 writer.set_calibration(means, facts or {})
             writer.set_vector_file(row)
-        _clean(catalog.folder, old, row)
+        _clean(catalog.folder, {*names_of(old), *names_of(row)})
+
+
+def names_of(row: VectorFile | None) -> list[str]:
+    """The names of a vector file and of the files that may lie beside it."""
+    if row is None:
+        return []
+    paths = (posting_path, row_path, verified_path)
+    return [row.file, *(path(Path(row.file)).name for path in paths)]
+
+
+def old_files(folder: Path, row: VectorFile | None) -> list[Path]:
+    """The vector files in a folder that are not, or not beside, the current one."""
+    keep = {*names_of(row)}
+    return [path for path in folder.glob("vectors-*.faiss*") if path.name not in keep]
 
 
 def sizes(folder: Path, row: VectorFile | None) -> dict[str, int]:
@@ -177,9 +191,7 @@ def _clean(folder: Path, *rows: VectorFile | None) -> None:
 
     A reader may still be about to open the previous one.
     """
-    files = [row.file for row in rows if row is not None]
-    paths = (posting_path, row_path, verified_path)
-    keep = {*files, *(path(Path(file)).name for file in files for path in paths)}
+    keep = {name for row in rows for name in names_of(row)}
     for path in folder.glob("vectors-*.faiss*"):
         if path.name not in keep:
             with suppress(OSError):  # Windows: still mapped by a reader
@@ -193,4 +205,4 @@ def _size(path: Path) -> int:
         return 0
 
 
-__all__ = ["complete", "is_due", "sizes", "tail_is_long", "write"]
+__all__ = ["complete", "is_due", "names_of", "old_files", "sizes", "tail_is_long", "write"]

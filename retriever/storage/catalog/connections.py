@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import sqlite3
@@ -29,6 +30,8 @@ from retriever.storage.catalog.reading import Reader
 from retriever.storage.catalog.writing import Writer
 from retriever.text.globs import glob_matches
 from retriever.types import IndexStateError, UsageError
+
+log = logging.getLogger(__name__)
 
 _PATIENCE = 30.0  # seconds for SQLite's own short locks: a checkpoint, the first opening
 _CHECKPOINT_PATIENCE = 0.2
@@ -162,6 +165,12 @@ class Catalog:
             return seals.seal(writer.connection) >= seals.BACKLOG
 
     @contextmanager
+    def maintaining(self) -> Iterator[sqlite3.Connection]:
+        """The writer's connection without a transaction, under the writer lock."""
+        with self.exclusive(), self._translated_errors():
+            yield self._writer_connection()
+
+    @contextmanager
     def exclusive(self) -> Iterator[None]:
         """Hold the writer lock over several transactions."""
         if self.read_only:
@@ -269,6 +278,7 @@ class Catalog:
             connection.execute(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES}")
             connection.execute(f"PRAGMA cache_size = {-1024 * _CACHE}")  # negative: in KiB
             connection.execute("PRAGMA temp_store = MEMORY")
+            connection.execute("PRAGMA secure_delete = ON")  # what is deleted becomes zeros
             connection.execute(OCCURRENCES)
             if not writable:
                 connection.execute("PRAGMA query_only = ON")
@@ -422,7 +432,7 @@ def _complete(folder: Path) -> None:
 
 def _remove_unfinished(folder: Path) -> None:
     """Remove what a killed process has not finished; the caller holds the writer lock."""
-    for pattern in (f"{NEW_CATALOG}*", "vectors-*.faiss*.tmp"):
+    for pattern in (f"{NEW_CATALOG}*", "vectors-*.faiss*.tmp", "etilqs_*"):  # the last: SQLite's
         for path in folder.glob(pattern):
             with suppress(OSError):
                 path.unlink()
@@ -499,15 +509,15 @@ def _check_ours(connection: sqlite3.Connection, folder: Path) -> None:
             )
         time.sleep(_MAKING_PAUSE)
         application = connection.execute("PRAGMA application_id").fetchone()[0]
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
     if application != schema.APPLICATION_ID:
         raise IndexStateError(
             f"{folder / CATALOG_FILE} is not an index of this program; choose another folder"
         )
-    if version > schema.HALF_MADE:
+    refused = schema.refusal(connection, fulltext.VERSION)
+    if refused:
         raise IndexStateError(
-            f"the index in {folder} was made by a newer version of wva-retriever (format "
-            f"{version}, this one knows {schema.HALF_MADE}); upgrade, or build the index again"
+            f"the index in {folder} was made by a newer version of wva-retriever: it {refused}, or "
+            "build the index again in another folder"
         )
 
 
@@ -516,6 +526,9 @@ def _upgrade(connection: sqlite3.Connection, folder: Path) -> None:
     try:
         connection.execute("BEGIN IMMEDIATE")
         if not _is_current(connection):  # another process may have been faster
+            told = schema.told_before(connection.execute("PRAGMA user_version").fetchone()[0])
+            if told:
+                log.warning("the index in %s %s", folder, told)
             schema.upgrade(connection)
             if not fulltext.is_current(connection):
                 fulltext.rebuild(connection)

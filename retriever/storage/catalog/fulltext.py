@@ -24,6 +24,9 @@ from retriever.text.detection import detect_language
 from retriever.text.languages import LINKING_ELEMENTS
 from retriever.types import Page, Span
 
+VERSION = terms.VERSION
+"""The version of the analyzer whose terms this program makes."""
+
 ANALYSER = "analyser"
 """The name of the meta value with the version of the analyzer that made the terms."""
 
@@ -135,6 +138,7 @@ def record_version(connection: sqlite3.Connection) -> None:
 __all__ = [
     "ANALYSER",
     "MIN_LETTERS",
+    "VERSION",
     "analyse",
     "detect_languages",
     "insert",

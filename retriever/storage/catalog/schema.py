@@ -3,13 +3,19 @@
 Texts are BLOBs of UTF-8 with surrogates allowed: pages may contain NUL characters and file names
 lone surrogates, and both are restored exactly. Byte order is code point order. Integer keys join
 the tables. A chunk's key is never reused, so that it can identify a vector in vector files.
+
+The format has a number. What an older program can ignore (a table, a column with a default) needs
+no new one: see `ADDED`. What it would get wrong needs a `Migration`. A program opens all formats
+before its own, and refuses newer ones.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,6 +23,7 @@ import numpy as np
 from retriever.arrays import Vectors
 from retriever.storage.filters import comparable, kind_of
 from retriever.types import Scalar, UsageError
+from retriever.version import __version__
 
 APPLICATION_ID = 0x57564131  # "WVA1": distinguishes an index from other SQLite databases
 VERSION = 3
@@ -72,15 +79,38 @@ LENGTHS = (
 FTS5 counts stop words, too. The trigger serves writers of version 0.1.0, who do not know the table.
 """
 
-UPGRADES = {
-    1: ("ALTER TABLE pages ADD COLUMN label BLOB NOT NULL DEFAULT x''", UNREAD),
-    2: (
-        "ALTER TABLE chunks ADD COLUMN language TEXT NOT NULL DEFAULT ''",
-        "CREATE INDEX chunks_language ON chunks (language)",
-        LONG_WORDS,
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """What brings an index to the next format, in one transaction.
+
+    `readable_before` tells whether programs of the format before still read the index afterwards;
+    otherwise the user is told first.
+    """
+
+    what: str
+    statements: tuple[str, ...]
+    readable_before: bool = False
+
+
+MIGRATIONS = {
+    1: Migration(
+        "labels of pages; files that gave no document",
+        ("ALTER TABLE pages ADD COLUMN label BLOB NOT NULL DEFAULT x''", UNREAD),
+    ),
+    2: Migration(
+        "languages of passages; words that may be compounds",
+        (
+            "ALTER TABLE chunks ADD COLUMN language TEXT NOT NULL DEFAULT ''",
+            "CREATE INDEX chunks_language ON chunks (language)",
+            LONG_WORDS,
+        ),
     ),
 }
-"""Format → the statements that upgrade it to the next one."""
+"""Format → what brings it to the next one. Formats 1 and 2 are those of programs before 0.1.0."""
+
+PROGRAM = "program"
+"""The name of the meta value with the version of the program that numbered the format last."""
 
 ADDED = {
     "scan": "TEXT NOT NULL DEFAULT ''",
@@ -147,7 +177,7 @@ def create(connection: sqlite3.Connection, identity: str) -> None:
         connection.execute(statement)
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     connection.execute(f"PRAGMA user_version = {VERSION}")
-    meta = {"identity": identity, "generation": 0}
+    meta = {"identity": identity, "generation": 0, PROGRAM: __version__}
     rows = [(name, json.dumps(value)) for name, value in meta.items()]
     connection.executemany("INSERT INTO meta VALUES (?, ?)", rows)
 
@@ -156,9 +186,58 @@ def upgrade(connection: sqlite3.Connection) -> None:
     """Upgrade tables of an older format; call it in a transaction."""
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     for older in range(version, VERSION):
-        for statement in UPGRADES[older]:
+        for statement in MIGRATIONS[older].statements:
             connection.execute(statement)
     number_format(connection)
+
+
+def told_before(version: int) -> str:
+    """What a user is told before an index of an older format is migrated; empty for nothing."""
+    steps = [MIGRATIONS[older] for older in range(version, VERSION)]
+    if all(step.readable_before for step in steps):
+        return ""
+    return (
+        f"is brought from format {version} to {VERSION}, which earlier versions of wva-retriever "
+        "cannot read; a copy of its folder from before is the only way back"
+    )
+
+
+def refusal(connection: sqlite3.Connection, analyzer: int) -> str:
+    """Why this program must not open an index of its own; empty if it may.
+
+    A newer format is not understood. Terms of a newer `analyzer` would be made anew, by the older
+    one, whenever this program and the newer one take turns.
+    """
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version > HALF_MADE:
+        return (
+            f"has format {version}, this version ({__version__}) reads formats 1 to {HALF_MADE}: "
+            f"install {_newer(connection)}"
+        )
+    known = _meta(connection, "analyser")
+    if isinstance(known, int) and known > analyzer:
+        return (
+            f"has terms of analyzer {known}, this version ({__version__}) makes those of "
+            f"{analyzer}: install {_newer(connection)}"
+        )
+    return ""
+
+
+def _newer(connection: sqlite3.Connection) -> str:
+    """The version to install: the one that the index names, if it does."""
+    program = _meta(connection, PROGRAM)
+    known = isinstance(program, str) and re.fullmatch(r"[\w.+-]{1,40}", program)
+    named = known and program != __version__
+    return f"wva-retriever {program} or newer" if named else "the newest wva-retriever"
+
+
+def _meta(connection: sqlite3.Connection, name: str) -> Any:
+    """A meta value; None where there is none, or no such table."""
+    try:
+        row = connection.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
+        return None if row is None else json.loads(row[0])
+    except (sqlite3.Error, ValueError, TypeError):
+        return None
 
 
 def number_format(connection: sqlite3.Connection) -> None:
@@ -169,6 +248,8 @@ def number_format(connection: sqlite3.Connection) -> None:
     number = HALF_MADE if waiting else VERSION
     if connection.execute("PRAGMA user_version").fetchone()[0] != number:
         connection.execute(f"PRAGMA user_version = {number}")
+        row = (PROGRAM, json.dumps(__version__))
+        connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", row)
 
 
 def added_columns(connection: sqlite3.Connection) -> set[str]:
@@ -257,9 +338,12 @@ __all__ = [
     "ATTACHED",
     "FULLTEXT",
     "LENGTHS",
+    "MIGRATIONS",
     "PAGE_SIZE",
+    "PROGRAM",
     "VERSION",
     "VOCABULARY",
+    "Migration",
     "add_accounts",
     "add_attached",
     "add_columns",
@@ -270,7 +354,9 @@ __all__ = [
     "has_attached",
     "metadata_rows",
     "operand",
+    "refusal",
     "stack",
+    "told_before",
     "unblob",
     "upgrade",
     "vector_blob",

@@ -35,6 +35,10 @@ MAX_LEFT_OUT = 200_000
 QUERY_PREFIX = "q:"
 """Prefix of the keys of vectors that are kept without a chunk: sentences embedded as queries."""
 
+UNUSED = f"""NOT (key >= x'{QUERY_PREFIX.encode().hex()}' AND key < x'{b"q;".hex()}')
+    AND NOT EXISTS (SELECT 1 FROM chunks c WHERE c.vector = vectors.number)"""  # ";" follows ":"
+"""The condition of vectors without a chunk, except those of queries."""
+
 
 def _compressed(parts: Sequence[Sequence[str]], *, cut: bool) -> bytes:
     return zlib.compress(json.dumps({"parts": parts, "cut": cut}).encode())
@@ -120,12 +124,7 @@ class Writer(Reader):
         """
         if self.count_pending():
             return 0
-        low, high = QUERY_PREFIX.encode(), QUERY_PREFIX[:-1].encode() + b";"  # ";" follows ":"
-        return self._connection.execute(
-            """DELETE FROM vectors WHERE NOT (key >= ? AND key < ?)
-            AND NOT EXISTS (SELECT 1 FROM chunks c WHERE c.vector = vectors.number)""",
-            (low, high),
-        ).rowcount
+        return self._connection.execute(f"DELETE FROM vectors WHERE {UNUSED}").rowcount
 
     def forget_vectors(self) -> None:
         """Remove all vectors and means, for a change of the model."""
@@ -369,4 +368,4 @@ def _page_values(document: int, position: int, page: Page) -> tuple[Any, ...]:
     )
 
 
-__all__ = ["MAX_LEFT_OUT", "QUERY_PREFIX", "Writer"]
+__all__ = ["MAX_LEFT_OUT", "QUERY_PREFIX", "UNUSED", "Writer"]
