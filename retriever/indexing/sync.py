@@ -263,8 +263,9 @@ class _SyncRun:
             self.backend.delete([row.id for row in gone])
         moved = {move.new.id: self.ledger.lost_words.get(move.old.id, "") for move in plan.moves}
         self.ledger.lost_words |= moved
-        for move in order_moves(plan.moves):
-            self.backend.rename(move.old.id, move.new)
+        if plan.moves:
+            moves = order_moves(plan.moves)
+            self.backend.rename_many([(move.old.id, move.new) for move in moves])
         for row in [*plan.touch, *([] if self.removes else plan.vanished)]:
             self.backend.touch(row)
         self.ledger.report_plan(plan)

@@ -8,6 +8,7 @@ read completely.
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -75,6 +76,8 @@ def _run(arguments: Sequence[str] | None) -> int:
     except OSError as error:
         return _refuse(_sentence(error), FAILED)
     except KeyboardInterrupt:
+        if arguments is None:  # this process ends: a second Ctrl-C must not change its exit code
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
         kept = "; what is done is kept, run again to continue" if _indexes(options) else ""
         tell(f"\nstopped{kept}")
         return INTERRUPTED

@@ -24,7 +24,7 @@ from pathlib import Path
 from retriever import durable
 from retriever.interface import upload_limits
 from retriever.interface.zip_uploads import zip_members
-from retriever.layout import CATALOG_FILE, FACTS_FILE, LOCK_FILE, UPLOADS, is_part, kind_of
+from retriever.layout import CATALOG_FILE, FACTS_FILE, LOCK_FILE, is_part, kind_of
 from retriever.private_files import make_folder, open_private, write_private
 from retriever.reading.formats import supported
 from retriever.reading.scan import scan, targets

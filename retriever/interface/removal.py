@@ -10,6 +10,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,22 +41,37 @@ def remove_files(index: Index, folder: Path, files: Iterable[tuple[str, str]]) -
     sync of that folder indexes it again.
     """
     wanted = list(files)
-    count = index.discard(wanted)
     own = uploads_folder(folder)
     receipt = f"{int(time.time())}-{uuid.uuid4().hex[:8]}"
-    uploads = 0
-    for root, path in wanted:
-        place = own / path
-        if root == str(own) and place.resolve().is_relative_to(own):
-            try:
-                uploads += _bin(place, folder.resolve() / BIN / receipt / path)
-                _remove_empty(place.parent, own)
-            except OSError as error:
-                raise IndexStateError(
-                    f"{path!r} is out of the index, but its file {place} cannot be deleted "
-                    f"({error.strerror or error}); the next sync would add it again"
-                ) from error
+    bin_ = folder.resolve() / BIN / receipt
+    uploads = _move_to_bin([path for root, path in wanted if root == str(own)], own, bin_)
+    try:
+        # After the files: the next sync goes on with a removal that is killed, and undoes none.
+        count = index.discard(wanted)
+    except BaseException:
+        with suppress(IndexStateError, UsageError):
+            restore_files(folder, receipt)
+        raise
     return Removed(count, uploads, receipt if uploads else "")
+
+
+def _move_to_bin(paths: Iterable[str], own: Path, bin_: Path) -> int:
+    """Move uploads to a folder of the bin; returns how many there were. All are moved, or none."""
+    count = 0
+    try:
+        for path in paths:
+            place = own / path
+            if place.resolve().is_relative_to(own):
+                count += _bin(place, bin_ / path)
+                _remove_empty(place.parent, own)
+    except OSError as error:
+        with suppress(IndexStateError, UsageError):
+            restore_files(own.parent, bin_.name)
+        raise IndexStateError(
+            f"{path!r} cannot be removed: its file {place} cannot be moved "
+            f"({error.strerror or error}); check the folder's permissions"
+        ) from error
+    return count
 
 
 def restore_files(folder: Path, receipt: str) -> int:

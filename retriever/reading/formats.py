@@ -37,6 +37,7 @@ any; those of a sheet are "sheet NAME, comments" and "sheet NAME, text boxes".
 
 from __future__ import annotations
 
+import os
 import stat
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -55,6 +56,7 @@ from retriever.reading.recognised import OCR_VERSION
 from retriever.reading.tables import delimited, jsonl
 from retriever.types import Document, ReadError
 
+_ATTEMPTS = 3  # to read a file that is written to meanwhile
 MAX_BYTES = 500_000_000
 """Maximum size of a file in bytes: readers hold the file in memory."""
 
@@ -271,6 +273,19 @@ def read_bytes(data: bytes, name: str, options: ReadOptions) -> Document:
         raise ReadError(f"broken: {error_text(error)}") from None
 
 
+def _unchanging(path: Path) -> bytes:
+    """The file's bytes, of one moment: it is read again if it was written to meanwhile."""
+    for _ in range(_ATTEMPTS):
+        with path.open("rb") as file:
+            before = os.fstat(file.fileno())
+            data = file.read()
+            after = os.fstat(file.fileno())
+        same = (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns)
+        if same and len(data) == after.st_size:
+            return data
+    raise ReadError("it was written to while it was read; the next run reads it again")
+
+
 def _load(path: Path) -> bytes:
     try:
         facts_of_file = path.stat()
@@ -280,7 +295,7 @@ def _load(path: Path) -> bytes:
             raise ReadError(
                 f"too large: {facts_of_file.st_size:,} bytes, the limit is {MAX_BYTES:,}; split it"
             )
-        data = path.read_bytes()
+        data = _unchanging(path)
     except OSError as error:
         raise ReadError(f"cannot be opened: {(error.strerror or str(error)).lower()}") from None
     if not data:

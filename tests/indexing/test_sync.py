@@ -28,6 +28,7 @@ from retriever.interface.terminal.reports import report_lines
 from retriever.reading.formats import FORMATS
 from retriever.reading.subprocess_reader import FileReader
 from retriever.storage.backends.embedded import EmbeddedBackend
+from retriever.storage.catalog import Writer
 from retriever.types import (
     Document,
     FileStatus,
@@ -278,10 +279,11 @@ def test_renames_embed_nothing(index, docs, embedder, tmp_path, pairs, renamed) 
 
 
 @pytest.mark.parametrize("at", range(1, 5))
-def test_a_swap_that_is_broken_off_is_finished_later(
+def test_a_swap_that_is_broken_off_is_as_before_and_finished_later(
     index, docs, at, monkeypatch, tmp_path
 ) -> None:
     index.sync(docs)
+    before = [found(index, name) for name in ("heron", "ibex", "zebra")]
     moved(
         docs,
         ("south/heron.txt", "t"),
@@ -290,7 +292,7 @@ def test_a_swap_that_is_broken_off_is_finished_later(
         ("t", "south/zebra.txt"),
     )
     calls = 0
-    rename = EmbeddedBackend.rename
+    rename = Writer.rename
 
     def failing(self, *arguments):
         nonlocal calls
@@ -299,9 +301,11 @@ def test_a_swap_that_is_broken_off_is_finished_later(
             raise KeyboardInterrupt
         rename(self, *arguments)
 
-    monkeypatch.setattr(EmbeddedBackend, "rename", failing)
-    with pytest.raises(KeyboardInterrupt):
-        index.sync(docs)
+    with monkeypatch.context() as patched:
+        patched.setattr(Writer, "rename", failing)
+        with pytest.raises(KeyboardInterrupt):
+            index.sync(docs)
+    assert [found(index, name) for name in ("heron", "ibex", "zebra")] == before
     index.sync(docs)
     check_is_fresh(index, tmp_path, docs)
 

@@ -11,12 +11,15 @@ from pathlib import Path
 import pytest
 
 from retriever import durable
+from retriever.index import Index
 from retriever.interface import collections as collection
 from retriever.interface.remains import clear_collections, clear_remains
+from retriever.interface.removal import remove_files
 from retriever.interface.zip_uploads import ZipMember
 from retriever.storage.catalog import CATALOG_FILE
 from retriever.storage.catalog.lock import WriterLock
 from retriever.types import IndexStateError
+from tests.fakes import FakeEmbedder
 
 
 class Killed(BaseException):
@@ -195,3 +198,34 @@ def test_an_archive_is_stored_as_a_whole_or_not_at_all(
     with pytest.raises(IndexStateError, match=r"is full: 'box.zip' was not kept"):
         collection.store_archive(folder, "box.zip", archive(3))
     assert files(folder / "uploads") == {}
+
+
+def test_a_killed_removal_is_not_undone(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a.txt", "b.txt", "c.txt"):
+        collection.store_upload(folder, name, name.encode())
+    own = collection.uploads_folder(folder)
+    with Index.open(folder, FakeEmbedder(16)) as index:
+        index.sync(own)
+        with monkeypatch.context() as patched:
+            kill_at(patched, durable, "rename", 2)
+            with pytest.raises(Killed):
+                remove_files(index, folder, [(str(own), "a.txt"), (str(own), "b.txt")])
+        clear_remains(folder)
+        index.sync(own)
+        assert [row.path for row in index.documents()] == ["b.txt", "c.txt"]
+
+
+def test_a_removal_that_cannot_be_written_moves_no_file(folder: Path) -> None:
+    collection.store_upload(folder, "a.txt", b"a")
+    own = collection.uploads_folder(folder)
+    with Index.open(folder, FakeEmbedder(16)) as index:
+        index.sync(own)
+        before = files(own)
+        lock = WriterLock(folder / "LOCK")
+        lock.acquire()
+        with pytest.raises(IndexStateError, match="another process is writing"):
+            remove_files(index, folder, [(str(own), "a.txt")])
+        lock.release()
+        assert files(own) == before
+        assert remove_files(index, folder, [(str(own), "a.txt")]).count == 1
+        assert files(own) == {}

@@ -237,8 +237,13 @@ class EmbeddedBackend:
 
     def rename(self, document_id: str, row: DocumentRow) -> None:
         """See `Documents.rename`; what stood under `row.id` is replaced."""
+        self.rename_many([(document_id, row)])
+
+    def rename_many(self, moves: Sequence[tuple[str, DocumentRow]]) -> None:
+        """See `Documents.rename_many`."""
         with self._catalog.writing() as writer:
-            writer.rename(document_id, row)
+            for document_id, row in moves:
+                writer.rename(document_id, row)
 
     def delete(self, document_ids: Sequence[str]) -> int:
         """See `Documents.delete`; the documents' indexed keys go in the same transaction."""

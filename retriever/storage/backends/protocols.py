@@ -328,6 +328,12 @@ class Documents(Protocol):
     def rename(self, document_id: str, row: DocumentRow) -> None:
         """Move a document to `row`'s id, source and path; its pages and vectors stay."""
 
+    def rename_many(self, moves: Sequence[tuple[str, DocumentRow]]) -> None:
+        """As `rename` for each, in order; a search sees all of them or none.
+
+        In between two documents may have one place, or one of them a temporary id.
+        """
+
     def delete(self, document_ids: Sequence[str]) -> int:
         """Remove documents with their pages and chunks; returns how many existed."""
 
