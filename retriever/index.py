@@ -206,6 +206,7 @@ class Index:
         keywords_only: bool = False,
         vectors_only: bool = False,
         jobs: int = 0,
+        quiet: float = 0.0,
         progress: Callable[[Progress], None] = lambda progress: None,
     ) -> SyncReport:
         """Bring the index in step with folders or files.
@@ -222,6 +223,7 @@ class Index:
         - `keywords_only`: make documents findable by their words, without vectors; `vectors_only`:
           make the vectors that are missing, without `paths`. Otherwise both, one after the other.
         - `jobs`: the number of processes that read files, 0 for one for each processor.
+        - `quiet`: leave files that changed within so many seconds to a later run.
 
         See `retriever.indexing.sync`.
         """
@@ -250,6 +252,7 @@ class Index:
                     keywords_only=keywords_only,
                     vectors_only=vectors_only,
                     jobs=jobs,
+                    quiet=quiet,
                 ),
                 chunking=self._chunking,
                 name=self.name,

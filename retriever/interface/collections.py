@@ -21,6 +21,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from retriever.interface import upload_limits
+from retriever.interface.watch import WATCH_FILE
 from retriever.interface.zip_uploads import zip_members
 from retriever.reading.formats import supported
 from retriever.reading.scan import UPLOADS, scan, targets
@@ -221,7 +222,7 @@ def delete_collection(folder: Path) -> list[str]:
 def _is_index_file(name: str) -> bool:
     return (
         name.startswith(CATALOG_FILE)
-        or name in (LOCK_FILE, UPLOADS, BIN, _FACTS_FILE)
+        or name in (LOCK_FILE, WATCH_FILE, UPLOADS, BIN, _FACTS_FILE)
         or ".faiss" in name
     )
 
