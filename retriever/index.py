@@ -208,6 +208,7 @@ class Index:
         keywords_only: bool = False,
         vectors_only: bool = False,
         jobs: int = 0,
+        quiet: float = 0.0,
         progress: Callable[[Progress], None] = lambda progress: None,
     ) -> SyncReport:
         """Bring the index in step with folders or files.
@@ -224,6 +225,7 @@ class Index:
         - `keywords_only`: make documents findable by their words, without vectors; `vectors_only`:
           make the vectors that are missing, without `paths`. Otherwise both, one after the other.
         - `jobs`: the number of processes that read files, 0 for one for each processor.
+        - `quiet`: leave files that changed within so many seconds to a later run.
 
         See `retriever.indexing.sync`.
         """
@@ -252,6 +254,7 @@ class Index:
                     keywords_only=keywords_only,
                     vectors_only=vectors_only,
                     jobs=jobs,
+                    quiet=quiet,
                 ),
                 chunking=self._chunking,
                 name=self.name,

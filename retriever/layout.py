@@ -14,6 +14,9 @@ NEW_CATALOG = f".{CATALOG_FILE}.new"
 """The catalog while it is made; it gets its name when it is complete."""
 
 LOCK_FILE = "LOCK"
+WATCH_FILE = "WATCH"
+"""The lock of the one process that follows the index's folders."""
+
 UPLOADS = "uploads"
 BIN = "removed"
 """The folder of uploads that were removed, which can come back for a day."""
@@ -33,7 +36,8 @@ def is_part(name: str) -> bool:
     """
     return (
         name.startswith((CATALOG_FILE, NEW_CATALOG))
-        or name in (LOCK_FILE, UPLOADS, BIN, FACTS_FILE, WANTED_FILE, f"{WANTED_FILE}.read")
+        or name
+        in (LOCK_FILE, WATCH_FILE, UPLOADS, BIN, FACTS_FILE, WANTED_FILE, f"{WANTED_FILE}.read")
         or ".faiss" in name
     )
 
@@ -65,6 +69,7 @@ __all__ = [
     "UPLOADS",
     "VECTOR_FILE",
     "WANTED_FILE",
+    "WATCH_FILE",
     "is_part",
     "kind_of",
     "unreachable",

@@ -23,7 +23,7 @@ from retriever.interface.zip_uploads import is_archive
 from retriever.reading.formats import MAX_BYTES
 from retriever.reading.pictures import tesseract
 from retriever.types import RetrieverError
-from ui import document, removal, status, upload_guard
+from ui import document, following, removal, status, upload_guard
 from ui.highlighting import count_text, escape_html, escape_markdown, replace_unprintable
 from ui.resources import SharedIndex
 from ui.widget_keys import widget_key
@@ -161,6 +161,7 @@ def show_folders(
         _sync_button(shared, runs, "Sync", "Read what is new or has changed", roots, (), busy)
         again = "Read every file again, also those that failed; known text keeps its vectors"
         _sync_button(shared, runs, "Rebuild", again, roots, ("--reread",), busy)
+        following.show_following(shared, runs, roots)
 
 
 def _show_ocr(shared: SharedIndex) -> None:

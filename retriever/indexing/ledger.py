@@ -47,6 +47,7 @@ class SyncReport:
     idle_patterns: tuple[str, ...] = ()
     made: int | None = None  # passages that got their vector, by a run that looked at no files
     notice: str = ""  # a sentence: vanished files that were not removed, and what to do
+    growing: tuple[str, ...] = ()  # full paths of files that were left to a later run
 
     @property
     def totals(self) -> dict[str, int]:
@@ -97,7 +98,7 @@ class Ledger:
         self.lost_text: dict[str, str] = {}  # document id → reason for lost recognised text
         self.lost_words: dict[str, str] = {}  # document id → reason for words lost in reading
         self.incomplete = 0
-        self.kept_because = ""  # why documents of vanished files are kept; empty if they are not
+        self.kept_because: Mapping[str, str] = {}  # document id → why it stays without its file
 
     def load(self) -> None:
         """Load what former runs left unread, and what their documents lack."""
@@ -139,8 +140,9 @@ class Ledger:
             self.report_row(row, FileStatus.UNCHANGED)
 
     def _report_vanished(self, row: DocumentRow) -> None:
-        if self.kept_because:
-            reason = f"its file is gone or left out now; kept because {self.kept_because}"
+        why = self.kept_because.get(row.id)
+        if why:
+            reason = f"its file is gone or left out now; kept because {why}"
             self.report_row(row, FileStatus.UNCHANGED, reason)
             return
         skipped = self.reports.get((row.root, row.path))

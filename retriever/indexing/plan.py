@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,6 +21,9 @@ from retriever.types import DocumentRow, document_id
 
 RACY_SECONDS = 3.0
 """Seconds: a file changed so shortly before the scan may change again with the same timestamp."""
+
+HELD = -1
+"""The timestamp of a document that is kept although its file has vanished; see `vanished`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +46,23 @@ class Move:
 
 @dataclass(slots=True)
 class Plan:
-    """What a run will do. `known` counts the documents below the given paths."""
+    """What a run will do.
+
+    `known` counts the documents below the given paths, `known_by_root` those of each root.
+    `moved_roots` has the new places of roots that were moved, each with the former one.
+    """
 
     known: int = 0
+    known_by_root: Mapping[str, int] = field(default_factory=dict)
+    moved_roots: Mapping[str, str] = field(default_factory=dict)
     read: list[Pending] = field(default_factory=list)
     moves: list[Move] = field(default_factory=list)
     unchanged: list[DocumentRow] = field(default_factory=list)
     touch: list[DocumentRow] = field(default_factory=list)
     vanished: list[DocumentRow] = field(default_factory=list)
     replaced: list[DocumentRow] = field(default_factory=list)  # overwritten by a move
+    kept: Sequence[DocumentRow] = ()  # of those vanished
+    removed: Sequence[DocumentRow] = ()  # of those vanished
 
 
 class Planner:
@@ -73,7 +85,7 @@ class Planner:
         self.now = time.time()
         self.known = known
         self.sources = _SourceNames(known)
-        self.moved_roots: set[str] = set()
+        self.moved_roots: dict[str, str] = {}
 
     def plan(self, found: Sequence[FoundFile]) -> Plan:
         """The plan for the files that a scan found, including those that are not read."""
@@ -82,7 +94,7 @@ class Planner:
         covered = [
             row for row in rows if any(target.covers_place(_place(row)) for target in self.targets)
         ]
-        plan = Plan(known=len(covered))
+        plan = Plan(len(covered), Counter(row.root for row in covered), self.moved_roots)
         here = _by_place(covered)
         pending = [
             waiting
@@ -115,7 +127,7 @@ class Planner:
                     now[root] = str(folder)
                     self.sources.move(root, str(folder))
                     break
-        self.moved_roots = {new for old, new in now.items() if old != new}
+        self.moved_roots = {new: old for old, new in now.items() if old != new}
         return [
             row if now[row.root] == row.root else replace(row, root=now[row.root])
             for row in self.known

@@ -31,12 +31,21 @@ from retriever.indexing.ledger import (
     any_readable,
     unreadable_pages,
 )
-from retriever.indexing.plan import Pending, Plan, Planner, order_moves
+from retriever.indexing.plan import HELD, Pending, Plan, Planner, order_moves
 from retriever.indexing.progress import ProgressMeter
 from retriever.indexing.recognition import PreviousOCR, Recognition
+from retriever.indexing.vanished import HeldBack, mounts_of
 from retriever.reading.formats import ReadOptions, format_of
 from retriever.reading.reader_pool import ReaderPool, ReadTask
-from retriever.reading.scan import FoundFile, idle_patterns, scan, targets
+from retriever.reading.scan import (
+    FoundFile,
+    divide_reachable,
+    idle_patterns,
+    is_below,
+    place,
+    scan,
+    targets,
+)
 from retriever.reading.subprocess_reader import FileReader, file_reader
 from retriever.settings import ChunkSettings
 from retriever.storage.backends import DocumentRow, Documents
@@ -68,7 +77,8 @@ class SyncOptions:
     `passwords` are tried on encrypted files. `ocr` names Tesseract's languages, is empty for no
     OCR, or None for what the index remembers. `retry` reads files again that failed before and have
     not changed since, `reread` all files. `jobs` is the number of processes that read files, 0 for
-    one for each processor.
+    one for each processor. Files that changed within the last `quiet` seconds are left to a later
+    run: they may still be written.
     """
 
     include: tuple[str, ...] = ()
@@ -83,6 +93,7 @@ class SyncOptions:
     keywords_only: bool = False
     vectors_only: bool = False
     jobs: int = 0
+    quiet: float = 0.0
 
     def __post_init__(self) -> None:
         if self.keywords_only and self.vectors_only:
@@ -109,8 +120,9 @@ def sync(
     fitted because documents were removed. The backend is then bound to that embedder. `hide` names
     folders that are never scanned.
 
-    If more than half of the known files have vanished, none is removed (unless `force`): a disk may
-    be missing. Everything else is done, and the report has a notice.
+    If more than half of the known files have vanished, or a disk seems to be missing (see
+    `vanished`), their documents are not removed unless `force` is set. Everything else is done, and
+    the report has a notice. The same holds for known folders among `paths` that cannot be reached.
 
     Raises UsageError for a path that does not exist, IndexStateError when the index belongs to
     another model, or when another process is writing to it.
@@ -146,7 +158,8 @@ class _SyncRun:
         )
         self.ledger = Ledger(backend)
         self.idle_patterns: list[str] = []
-        self.removes = options.delete
+        self.growing: tuple[str, ...] = ()
+        self.unreachable: list[str] = []  # known folders that cannot be reached now
         self.notice = ""
         self.ingest: Ingest | None = None
 
@@ -169,6 +182,7 @@ class _SyncRun:
             self._apply_without_reading(plan)
             self._read_all(plan.read, planner)
             self.backend.set_unread(self.ledger.all_unread(planner.targets))
+            self._remember_mounts(plan, planner)
             report = self._result(name)
             at = datetime.now(UTC).isoformat(timespec="seconds")
             self.backend.finish({**report.facts(), "files": len(report.files), "at": at})
@@ -216,6 +230,7 @@ class _SyncRun:
             made=self._made if self.options.vectors_only else None,
             idle_patterns=tuple(self.idle_patterns),
             notice=self.notice,
+            growing=self.growing,
         )
 
     # Planning
@@ -223,10 +238,15 @@ class _SyncRun:
     def _plan(self, paths: Sequence[str | Path]) -> tuple[Plan, Planner]:
         with self.backend.reading() as catalog:
             known = [row for row in catalog.documents() if row.root]
-        chosen = targets(paths, sorted({row.root for row in known}), self.hide)
+        roots = sorted({row.root for row in known})
+        places = [place(row.root, row.path) for row in known]
+        reached, self.unreachable = divide_reachable(paths, places, self.hide)
+        chosen = targets(reached, roots, self.hide)
         include, exclude = self.options.include, self.options.exclude
         found = [file for target in chosen for file in scan(target, include, exclude, self.hide)]
         self.idle_patterns = idle_patterns(found, include, exclude)
+        if self.options.quiet:
+            found = self._without_growing(found, known)
         if not self.recognition.languages and not any(_is_picture(row.path) for row in known):
             found = [_without_pictures(file) for file in found]
         for file in found:
@@ -237,18 +257,51 @@ class _SyncRun:
         planner = Planner(known, self.given.is_current, chosen, self._reads_again)
         return planner.plan(found), planner
 
+    def _without_growing(
+        self, found: Sequence[FoundFile], known: Sequence[DocumentRow]
+    ) -> list[FoundFile]:
+        """The files, those that may still be written as they were at the last run.
+
+        A time in the future comes from another clock, and says nothing.
+        """
+        now = time.time()
+        growing = {
+            file.place
+            for file in found
+            if not file.reason and 0 <= now - file.changed_ns / 1e9 < self.options.quiet
+        }
+        self.growing = tuple(sorted(growing))
+        if not growing:
+            return list(found)
+        rows = {at: row for row in known if (at := place(row.root, row.path)) in growing}
+        return [
+            _as_before(file, rows.get(file.place)) if file.place in growing else file
+            for file in found
+        ]
+
     def _hold_back_removals(self, plan: Plan) -> None:
-        """Remove nothing if most files have vanished; the rest of the run goes on."""
-        count = len(plan.vanished)
-        if self.options.delete and not self.options.force and 2 * count > plan.known:
-            self.removes = False
-            self.notice = (
-                f"{count} of the {plan.known} files known here have vanished or are left out now; "
-                "none of them was removed. If that is meant run again with --force, or keep them "
-                "with --no-delete"
-            )
-        if not self.removes:
-            self.ledger.kept_because = "most files are" if self.notice else "of --no-delete"
+        """Decide which documents of vanished files stay; the rest of the run goes on."""
+        if not self.options.delete:
+            plan.kept = plan.vanished
+            self.ledger.kept_because = {row.id: "of --no-delete" for row in plan.vanished}
+        elif not self.options.force:
+            held = HeldBack(plan, self.backend.mounts, self.unreachable)
+            plan.kept, plan.removed = held.rows, held.removed
+            self.ledger.kept_because = held.reasons
+            self.notice = held.notice
+        else:
+            plan.removed = plan.vanished
+
+    def _remember_mounts(self, plan: Plan, planner: Planner) -> None:
+        """Store which folders with documents are disks of their own; those missing now stay."""
+        before = set(self.backend.mounts)
+        known = [place(row.root, row.path) for row in planner.known]
+        here = mounts_of([*known, *(one.file.place for one in plan.read)])
+        kept = [place(row.root, row.path) for row in planner.known if row.mtime_ns == HELD]
+        kept += [place(row.root, row.path) for row in plan.kept]
+        missing = {mount for mount in before - here if any(is_below(at, mount) for at in kept)}
+        if here | missing != before:
+            self.backend.set_mounts(sorted(here | missing))
 
     def _reads_again(self, row: DocumentRow) -> bool:
         """Whether an unchanged document that is current is read again nevertheless."""
@@ -258,7 +311,7 @@ class _SyncRun:
 
     def _apply_without_reading(self, plan: Plan) -> None:
         """Remove, move and update documents; no file is read."""
-        gone = [*plan.replaced, *(plan.vanished if self.removes else [])]
+        gone = [*plan.replaced, *plan.removed]
         if gone:
             self.backend.delete([row.id for row in gone])
         moved = {move.new.id: self.ledger.lost_words.get(move.old.id, "") for move in plan.moves}
@@ -266,7 +319,7 @@ class _SyncRun:
         if plan.moves:
             moves = order_moves(plan.moves)
             self.backend.rename_many([(move.old.id, move.new) for move in moves])
-        for row in [*plan.touch, *([] if self.removes else plan.vanished)]:
+        for row in [*plan.touch, *plan.kept]:
             self.backend.touch(row)
         self.ledger.report_plan(plan)
 
@@ -466,6 +519,12 @@ class _SyncRun:
             status = FileStatus.PARTIAL
             self.ledger.incomplete += not lost  # lost words are counted with the row
         self.ledger.report_row(row, status, loss)
+
+
+def _as_before(file: FoundFile, row: DocumentRow | None) -> FoundFile:
+    if row is None:
+        return replace(file, reason="still being written")
+    return replace(file, size=row.size, changed_ns=row.mtime_ns)
 
 
 def _is_same(one: Pending) -> bool:

@@ -38,6 +38,7 @@ from retriever.interface.commands.output import (
 from retriever.interface.commands.searching import run_explain, run_search
 from retriever.interface.commands.serving import run_mcp, run_serve
 from retriever.interface.commands.upkeep import run_backup, run_compact, run_restore
+from retriever.interface.commands.watching import run_watch
 from retriever.interface.options import make_parser
 from retriever.interface.terminal.characters import one_line
 from retriever.interface.terminal.printing import tell
@@ -100,7 +101,7 @@ def _flushed(code: int) -> int:
 
 def _indexes(options: argparse.Namespace) -> bool:
     """Whether the command writes to an index."""
-    return options.command == "index" or bool(getattr(options, "sync", ()))
+    return options.command in ("index", "watch") or bool(getattr(options, "sync", ()))
 
 
 def _refuse(sentence: str, code: int) -> int:
@@ -116,6 +117,7 @@ def _sentence(error: OSError) -> str:
 
 COMMANDS = {
     "index": run_index,
+    "watch": run_watch,
     "search": run_search,
     "answer": run_answer,
     "explain": run_explain,

@@ -1,4 +1,4 @@
-"""Indexing jobs of the page: one process of the command line for each index.
+"""Indexing jobs of the page: one process of the command line for each index, and one that follows.
 
 The progress of a run is stored in the index, where every process can read it. This module knows
 only whether a process is running, and what it printed when it ended. The page stays responsive
@@ -127,6 +127,7 @@ class Jobs:
     def __init__(self, command: Sequence[str] = COMMAND) -> None:
         self._command = tuple(command)
         self._jobs: dict[Path, Job] = {}
+        self._followers: dict[Path, Job] = {}
         self._passwords: dict[Path, list[str]] = {}
         self._lock = threading.Lock()
         atexit.register(self.stop_all)
@@ -146,6 +147,39 @@ class Jobs:
             known = self._passwords.get(folder, ())
             job = self._jobs[folder] = Job(folder, paths, command, known)
             return job
+
+    def follow(self, folder: Path, paths: Sequence[str | Path]) -> Job:
+        """Keep the index in `folder` in step with `paths` until it is told to stop.
+
+        A process that follows other paths of this index is replaced.
+        """
+        with self._lock:
+            before = self._followers.get(folder)
+            if before is not None and before.running and before.paths == tuple(paths):
+                return before
+            self._end_follower(folder)
+            known = self._passwords.get(folder, ())
+            command = [*self._command, "watch", f"--index={folder}"]
+            job = self._followers[folder] = Job(folder, paths, command, known)
+            return job
+
+    def stop_following(self, folder: Path) -> Job | None:
+        """Follow the index no more; returns the process that did."""
+        with self._lock:
+            return self._end_follower(folder)
+
+    def _end_follower(self, folder: Path) -> Job | None:
+        job = self._followers.pop(folder, None)
+        if job is None:
+            return None
+        running = job.running
+        job.stop()
+        _ = job.problem  # reading it closes the file of its output
+        return job if running else None
+
+    def follower(self, folder: Path) -> Job | None:
+        """The process that follows, or followed, the index in `folder`; None without one."""
+        return self._followers.get(folder)
 
     def learn(self, folder: Path, password: str) -> None:
         """Try this password too in later runs on the index; it is kept in memory only."""
@@ -172,7 +206,8 @@ class Jobs:
                 self._passwords[now] = self._passwords.pop(before)
 
     def forget(self, folder: Path) -> None:
-        """Drop an ended run with its output, and the index's passwords."""
+        """Drop an ended run with its output, and the index's passwords; follow it no more."""
+        self.stop_following(folder)
         with self._lock, suppress(KeyError):
             if not self._jobs[folder].running:
                 del self._jobs[folder]
@@ -180,7 +215,7 @@ class Jobs:
 
     def stop_all(self) -> None:
         """Stop all runs."""
-        for job in list(self._jobs.values()):
+        for job in [*self._jobs.values(), *self._followers.values()]:
             job.stop()
 
 

@@ -86,6 +86,7 @@ def make_parser(run: Mapping[str, Run]) -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"wva {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     _add_index(commands, run)
+    _add_watch(commands, run)
     _add_search(commands, run)
     _add_answer(commands, run)
     _add_explain(commands, run)
@@ -129,11 +130,17 @@ def make_parser(run: Mapping[str, Run]) -> argparse.ArgumentParser:
     return parser
 
 
-def _command(commands: Commands, name: str, run: Run, what: str) -> argparse.ArgumentParser:
+def _command(
+    commands: Commands,
+    name: str,
+    run: Run,
+    what: str,
+    json_help: str = "print the result as one JSON document",
+) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = commands.add_parser(
         name, help=what, description=what[0].upper() + what[1:] + "."
     )
-    parser.add_argument("--json", action="store_true", help="print the result as one JSON document")
+    parser.add_argument("--json", action="store_true", help=json_help)
     parser.set_defaults(run=run)
     return parser
 
@@ -178,21 +185,10 @@ def _add_index(commands: Commands, run: Mapping[str, Run]) -> None:
     )
     parser.add_argument("paths", nargs="*", metavar="PATH", help="folders or files")
     _index_option(parser)
-    for name, what in (
-        ("--include", "index only these files or folders"),
-        ("--exclude", "leave out these files or folders"),
-    ):
-        parser.add_argument(
-            name,
-            action="append",
-            default=[],
-            metavar="PATTERN",
-            help=f"{what}, named as in .gitignore: '*.pdf', drafts, /old (repeatable)",
-        )
+    _file_options(parser)
     parser.add_argument(
         "--dry-run", action="store_true", help="show what would be done, and change nothing"
     )
-    parser.add_argument("--no-delete", action="store_true", help="keep vanished files in the index")
     parser.add_argument(
         "--force",
         action="store_true",
@@ -217,15 +213,75 @@ def _add_index(commands: Commands, run: Mapping[str, Run]) -> None:
         help="only make the vectors that are missing; without PATH",
     )
     parser.add_argument(
+        "--watch",
+        action="store_true",
+        help="go on until it is stopped, with a run after every change: see wva watch",
+    )
+    _poll_option(parser)
+    _reading_options(parser)
+    parser.add_argument("--store", help="FAISS factory string, e.g. Flat, SQ8 or RaBitQ2")
+    _model_options(parser)
+
+
+def _file_options(parser: argparse.ArgumentParser) -> None:
+    for name, what in (
+        ("--include", "index only these files or folders"),
+        ("--exclude", "leave out these files or folders"),
+    ):
+        parser.add_argument(
+            name,
+            action="append",
+            default=[],
+            metavar="PATTERN",
+            help=f"{what}, named as in .gitignore: '*.pdf', drafts, /old (repeatable)",
+        )
+    parser.add_argument("--no-delete", action="store_true", help="keep vanished files in the index")
+    parser.add_argument(
         "--jobs",
         type=int,
         default=0,
         metavar="N",
         help="processes that read files (default: one for each processor)",
     )
+
+
+def _poll_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--poll",
+        type=float,
+        metavar="SECONDS",
+        help="look at the watched folders every so many seconds: for network drives, whose changes "
+        "the system does not tell",
+    )
+
+
+def _add_watch(commands: Commands, run: Mapping[str, Run]) -> None:
+    parser = _command(
+        commands,
+        "watch",
+        run["watch"],
+        "keep an index in step with folders: a run at the start, and after every change",
+        "print what each run changed as one JSON document on a line of its own",
+    )
+    parser.add_argument(
+        "paths", nargs="*", metavar="PATH", help="folders or files (default: those of the index)"
+    )
+    _index_option(parser)
+    _file_options(parser)
+    _poll_option(parser)
     _reading_options(parser)
-    parser.add_argument("--store", help="FAISS factory string, e.g. Flat, SQ8 or RaBitQ2")
+    parser.add_argument("--store", help="FAISS factory string for a new index")
     _model_options(parser)
+    parser.set_defaults(
+        watch=True,
+        **dict.fromkeys(
+            ("dry_run", "force", "retry", "reread", "keywords_only", "vectors_only"), False
+        ),
+    )
+    parser.epilog = (
+        "It ends with Ctrl-C or SIGTERM. A folder that is away keeps its documents, and is "
+        "followed again when it is back. While another process writes to the index, it waits."
+    )
 
 
 def _reading_options(parser: argparse.ArgumentParser) -> None:

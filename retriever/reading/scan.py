@@ -97,7 +97,7 @@ def targets(
     """
     if not paths:
         raise UsageError("no path was given: name a folder or file to index")
-    real = dict.fromkeys(_real(path, hide) for path in paths)
+    real = dict.fromkeys(_as_known(_real(path, hide), known_roots) for path in paths)
     folders = [path for path in real if path.is_dir()]
     roots = sorted({*map(Path, known_roots), *folders}, key=lambda root: len(root.parts))
     found = []
@@ -106,6 +106,40 @@ def targets(
         hidden = tuple(folder for folder in hide if not path.is_relative_to(folder))
         found.append(Target(_root_of(path, above), path, path not in folders, hidden))
     return found
+
+
+def divide_reachable(
+    paths: Sequence[str | Path], known: Sequence[str], hide: Sequence[Path] = ()
+) -> tuple[list[str | Path], list[str]]:
+    """The paths that can be indexed, and those that cannot be reached now.
+
+    The latter have documents at or below them: `known` are the full paths of documents. Any other
+    path that cannot be indexed is a mistake of the caller's, as is a list of unreachable paths
+    alone; both are left to `targets`.
+    """
+    reached: list[str | Path] = []
+    unreachable: list[str] = []
+    for path in paths:
+        try:
+            _real(path, hide)
+        except UsageError:
+            at = next((at for at in _places(path) if any(is_below(one, at) for one in known)), "")
+            if at:
+                unreachable.append(at)
+                continue
+        reached.append(path)
+    return (reached, unreachable) if reached else (list(paths), [])
+
+
+def _places(path: str | Path) -> list[str]:
+    """Where a path may lead that cannot be reached: as it is written, and with links resolved."""
+    if not str(path).strip():
+        return []
+    try:
+        given = Path(path).expanduser()
+        return [str(given.parent.resolve() / given.name), str(given.resolve())]
+    except (OSError, RuntimeError, ValueError):
+        return []
 
 
 def _is_cut_off(root: Path, path: Path, hide: Sequence[Path]) -> bool:
@@ -136,6 +170,23 @@ def _real(path: str | Path, hide: Sequence[Path]) -> Path:
     elif not real.is_file():
         raise UsageError(f"{text!r} is neither a file nor a folder")
     return real
+
+
+def _as_known(path: Path, roots: Sequence[str]) -> Path:
+    """The path as the index knows it, where the file system does not tell its capitals apart."""
+    for root in roots:
+        above = str(path)[: len(root)]
+        same = above != root and above.casefold() == root.casefold()
+        if same and is_below(str(path), above) and _is_same(above, root):
+            return Path(root + str(path)[len(root) :])
+    return path
+
+
+def _is_same(one: str, other: str) -> bool:
+    try:
+        return Path(one).samefile(other)
+    except OSError:
+        return False
 
 
 def _root_of(path: Path, roots: Sequence[Path]) -> Path:
@@ -170,24 +221,39 @@ def scan(
 
 def _walk(root: Path, folder: Path, hide: frozenset[Path]) -> Iterator[FoundFile | None]:
     waiting = [folder]
+    start = _identity(folder)
     while waiting:
         here = waiting.pop()
         try:
             with os.scandir(here) as listing:
                 entries = sorted(listing, key=lambda entry: entry.name)
+            folders = [Path(entry) for entry in entries if entry.is_dir(follow_symlinks=False)]
         except FileNotFoundError:
-            continue
+            continue  # for the folder itself see below
         except OSError as error:
-            path = here.relative_to(root).as_posix()
-            yield FoundFile(
-                root, _printable(path), reason=_error_reason(error, "entered"), failed=True
-            )
+            yield _not_entered(root, here, _error_reason(error, "entered"))
             continue
-        folders = [Path(entry) for entry in entries if entry.is_dir(follow_symlinks=False)]
         waiting += [path for path in reversed(folders) if _is_entered(path) and path not in hide]
+        below = {path.name for path in folders}
         for entry in entries:
-            if not entry.is_dir(follow_symlinks=False):
+            if entry.name not in below:
                 yield _look_at_entry(root, entry)
+    if _identity(folder) != start:
+        yield _not_entered(root, folder, "cannot be entered: it vanished while it was looked at")
+
+
+def _identity(folder: Path) -> tuple[int, int] | None:
+    """What tells whether the same folder is there before and after a scan: a disk may go."""
+    try:
+        facts = folder.stat()
+    except OSError:
+        return None
+    return facts.st_dev, facts.st_ino
+
+
+def _not_entered(root: Path, folder: Path, reason: str) -> FoundFile:
+    path = folder.relative_to(root).as_posix()
+    return FoundFile(root, _printable(path), reason=reason, failed=True)
 
 
 def _is_entered(folder: Path) -> bool:
@@ -195,6 +261,14 @@ def _is_entered(folder: Path) -> bool:
     if folder.name.startswith(".") or folder.name in TOOL_FOLDERS:
         return False
     return not os.path.lexists(folder / "pyvenv.cfg")  # a virtual environment of Python
+
+
+def is_scanned(root: Path, location: Path) -> bool:
+    """Whether a scan of `root` enters the folders above `location`."""
+    if location == root:
+        return True
+    above = [folder for folder in location.parents if folder.is_relative_to(root)][:-1]
+    return all(_is_entered(folder) and not folder.is_symlink() for folder in above)
 
 
 def _look_at_entry(root: Path, entry: os.DirEntry[str]) -> FoundFile | None:
@@ -207,6 +281,7 @@ def _look_at_entry(root: Path, entry: os.DirEntry[str]) -> FoundFile | None:
     plain = stat.S_ISREG(facts.st_mode) and is_below(entry.path, str(root))
     hidden = path.startswith(".") or "/." in path
     named = entry.name.lower() not in _CONTAINERS and supported(entry.name)
+    named = named and not entry.name.startswith(_OWNER_FILE)
     if not (plain and named and not hidden and path.isascii()):
         return _look_at(root, Path(entry))
     return FoundFile(root, path, facts.st_size, max(facts.st_mtime_ns, facts.st_ctime_ns))
@@ -232,6 +307,9 @@ def _look_at(root: Path, location: Path) -> FoundFile | None:
     return FoundFile(root, path, facts.st_size, max(facts.st_mtime_ns, facts.st_ctime_ns))
 
 
+_OWNER_FILE = "~$"
+"""How the files begin that Office keeps beside an open document; they name its user."""
+
 _CONTAINERS = {
     "winmail.dat": "a container of Outlook (TNEF): ask for the mail in HTML or plain text",
 }
@@ -246,6 +324,8 @@ def _reason(root: Path, location: Path, mode: int) -> str:
         return _link_reason(root, location)
     if not stat.S_ISREG(mode):
         return "not a regular file"
+    if location.name.startswith(_OWNER_FILE):
+        return "a file that Office keeps beside an open document"
     if location.name.lower() in _CONTAINERS:
         return _CONTAINERS[location.name.lower()]
     if not supported(location):

@@ -114,3 +114,31 @@ def test_a_renamed_index_keeps_its_passwords(jobs: Jobs, tmp_path: Path) -> None
     jobs.rename(tmp_path, tmp_path / "new")
     assert jobs.of(tmp_path) is None
     assert [jobs.count_passwords(path) for path in (tmp_path, tmp_path / "new")] == [0, 1]
+
+
+def test_one_process_follows_an_index_until_it_is_told_to_stop(jobs: Jobs, tmp_path: Path) -> None:
+    job = jobs.follow(tmp_path, ["wait"])
+    assert jobs.follow(tmp_path, ["wait"]) is job is jobs.follower(tmp_path)
+    run = jobs.start(tmp_path, ["good"])  # runs go on beside it
+    run.wait(30)
+    other = jobs.follow(tmp_path, ["also", "wait"])  # a folder more
+    assert (job.running, other.running) == (False, True)
+    assert jobs.stop_following(tmp_path) is other
+    assert (other.running, jobs.follower(tmp_path)) == (False, None)
+    assert jobs.stop_following(tmp_path) is None
+    last = jobs.follow(tmp_path, ["wait"])
+    jobs.stop_all()
+    assert not last.running
+    assert jobs.stop_following(tmp_path) is None  # it had ended
+
+
+def test_why_an_index_is_not_followed_any_more(jobs: Jobs, tmp_path: Path) -> None:
+    job = jobs.follow(tmp_path, ["fail"])
+    job.wait(30)
+    assert jobs.follower(tmp_path) is job
+    assert job.problem == "the disk is full"
+    assert (tmp_path / "asked").read_text().split("\n") == [
+        "watch", f"--index={tmp_path}", "--", "fail",
+    ]  # fmt: skip
+    jobs.forget(tmp_path)
+    assert jobs.follower(tmp_path) is None

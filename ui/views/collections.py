@@ -231,8 +231,14 @@ def _ask_name(picker: CollectionPicker, path: Path) -> None:
 def _rename(picker: CollectionPicker, path: Path, name: str) -> None:
     _check_idle(picker, path)
     _close(picker, path)
-    new = collections.rename_collection(path, name)
-    picker.jobs.rename(path, new)
+    followed = picker.jobs.stop_following(path)
+    new = path
+    try:
+        new = collections.rename_collection(path, name)
+        picker.jobs.rename(path, new)
+    finally:
+        if followed is not None:
+            picker.jobs.follow(new, followed.paths)
     if path == picker.chosen:
         st.session_state["choose"] = new.name
 

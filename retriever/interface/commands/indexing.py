@@ -6,10 +6,10 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from retriever.interface.commands.arguments import (
     reading_arguments,
@@ -30,12 +30,19 @@ from retriever.layout import CATALOG_FILE, kind_of
 from retriever.types import Progress, UsageError
 
 if TYPE_CHECKING:
+    from retriever.index import Index
     from retriever.indexing.coverage import FileCoverage
     from retriever.storage.backends import CatalogReader
 
 
 def run_index(options: argparse.Namespace) -> int:
-    """Create an index, or update it to the current files."""
+    """Create an index, or update it to the current files; with --watch, follow them."""
+    if options.watch:
+        from retriever.interface.commands.watching import run_watch
+
+        return run_watch(options)
+    if options.poll is not None:
+        raise UsageError("--poll says how folders are watched: give --watch too")
     if options.dry_run and not kind_of(Path(options.index, CATALOG_FILE)):
         # A dry run leaves no trace, not even an empty index.
         import tempfile
@@ -69,21 +76,15 @@ def _run_sync(options: argparse.Namespace, folder: Path) -> int:
     with Index.open_or_create(
         folder, embedder, store=options.store, device=options.device, dtype=options.dtype
     ) as index:
-        if options.ocr and not options.ocr_languages:
-            reading["ocr"] = index.backend.ocr_languages or reading["ocr"]
         report = index.sync(
             options.paths,
-            include=options.include,
-            exclude=options.exclude,
-            delete=not options.no_delete,
+            **sync_arguments(options, reading, index),
             force=options.force,
             dry_run=options.dry_run,
-            **reading,
             retry=options.retry,
             reread=options.reread,
             keywords_only=options.keywords_only,
             vectors_only=options.vectors_only,
-            jobs=options.jobs,
             progress=ProgressPrinter(),
         )
         info = index.info()
@@ -97,6 +98,22 @@ def _run_sync(options: argparse.Namespace, folder: Path) -> int:
     if report.notice:
         tell(f"wva: {one_line(report.notice)}")
     return DONE if report.complete else INCOMPLETE
+
+
+def sync_arguments(
+    options: argparse.Namespace, reading: Mapping[str, Any], index: Index
+) -> dict[str, Any]:
+    """The keywords of `Index.sync` that say which files are read, and how."""
+    found = dict(reading)
+    if options.ocr and not options.ocr_languages:
+        found["ocr"] = index.backend.ocr_languages or reading["ocr"]
+    return {
+        **found,
+        "include": options.include,
+        "exclude": options.exclude,
+        "delete": not options.no_delete,
+        "jobs": options.jobs,
+    }
 
 
 def run_ui(options: argparse.Namespace) -> int:

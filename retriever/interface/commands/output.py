@@ -53,14 +53,15 @@ def is_dumb() -> bool:
     return os.environ.get("TERM") == "dumb"
 
 
-def print_json(value: Any) -> None:
+def print_json(value: Any, indent: int | None = 2) -> None:
     """Print one JSON document: in UTF-8, or in ASCII where the stream has another encoding.
 
-    A file's name that is not valid UTF-8 has lone surrogates, which only ASCII can carry.
+    Without `indent` it is one line. A file's name that is not valid UTF-8 has lone surrogates,
+    which only ASCII can carry.
     """
-    text = json.dumps(finite(value), ensure_ascii=False, indent=2)
+    text = json.dumps(finite(value), ensure_ascii=False, indent=indent)
     if not _is_utf8(sys.stdout.encoding) or not _is_encodable(text):
-        text = json.dumps(finite(value), indent=2)
+        text = json.dumps(finite(value), indent=indent)
     out_json(text)
 
 

@@ -150,6 +150,18 @@ class EmbeddedBackend:
         with self._catalog.writing(visible=False) as writer:
             writer.set_meta("password_salt", salt.hex())
 
+    @property
+    def mounts(self) -> Sequence[str]:
+        """See `Documents.mounts`."""
+        with self._catalog.reading() as reader:
+            stored = reader.meta("mounts")
+        return [str(one) for one in stored] if isinstance(stored, list) else []
+
+    def set_mounts(self, mounts: Sequence[str]) -> None:
+        """See `Documents.set_mounts`."""
+        with self._catalog.writing(visible=False) as writer:
+            writer.set_meta("mounts", list(mounts) or None)
+
     def bind_embedder(self, embedder: EmbedderSettings, chunks: ChunkSettings) -> None:
         """See `Documents.bind_embedder`. Chunk settings may differ; the last ones are stored."""
         with self._catalog.reading() as reader:

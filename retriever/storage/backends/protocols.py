@@ -279,6 +279,13 @@ class Documents(Protocol):
     def set_password_salt(self, salt: bytes) -> None:
         """Replace `password_salt`."""
 
+    @property
+    def mounts(self) -> Sequence[str]:
+        """The folders with documents that were disks or shares of their own in the last run."""
+
+    def set_mounts(self, mounts: Sequence[str]) -> None:
+        """Replace `mounts`."""
+
     def bind_embedder(self, embedder: EmbedderSettings, chunks: ChunkSettings) -> None:
         """Bind an empty index to an embedder; else check that it is the bound one.
 
