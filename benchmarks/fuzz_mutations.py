@@ -18,9 +18,44 @@ TOKENS = (
     *("\u202e".encode(), "\u2028".encode(), "e\u0301".encode(), "👩\u200d".encode(), b"\r", b"\n"),
     *(b"<", b"</", b"<![CDATA[", b"<!--", b"-->", b"&", b"&#0;", b"&#x110000;", b"&lol;", b"<p>"),
     *(b'<!DOCTYPE x [<!ENTITY e "x">]>', b"<table>", b"<tr>", b'"', b"'", b"\\", b"{", b"}", b"["),
-    *(b"]", b"(", b")", b"*", b"_", b"`", b"|", b"> ", b"- ", b"#", b"---\n", b"+++\n", b"..", b"::"),
-    *(b"\\begin{a}", b"\\u-1", b"\\bin999999999 ", b"{\\*", b"=?utf-8?b?", b"--b1", b"/Kids [2 0 R]"),
-    *(b"null", b"true", b"NaN", b"1e999", b"=cmd|' /C calc'!A0", b"\t", b" ", b",", b";", b"%", b"$"),
+    *(
+        b"]",
+        b"(",
+        b")",
+        b"*",
+        b"_",
+        b"`",
+        b"|",
+        b"> ",
+        b"- ",
+        b"#",
+        b"---\n",
+        b"+++\n",
+        b"..",
+        b"::",
+    ),
+    *(
+        b"\\begin{a}",
+        b"\\u-1",
+        b"\\bin999999999 ",
+        b"{\\*",
+        b"=?utf-8?b?",
+        b"--b1",
+        b"/Kids [2 0 R]",
+    ),
+    *(
+        b"null",
+        b"true",
+        b"NaN",
+        b"1e999",
+        b"=cmd|' /C calc'!A0",
+        b"\t",
+        b" ",
+        b",",
+        b";",
+        b"%",
+        b"$",
+    ),
     *(b"stream\n", b"endobj\n", b"obj", b"<<", b">>", b"BEGIN:VEVENT\n", b"-->", b"00:00:00,000"),
     *(b"!!python/object:x", b"&a ", b"*a", b"<<: *a", b"From a@b\n", b"PK\x03\x04", b"%PDF-1.7\n"),
 )
@@ -62,7 +97,7 @@ def _changed_member(random: Random, data: bytes) -> bytes:
         parts[name] = parts[random.choice(list(parts))]
     else:
         parts[name] = _changed(random, parts[name], "html")
-    return packed(parts)
+    return packed({one: content for one, content in parts.items() if one})
 
 
 def _flip(random: Random, data: bytes) -> bytes:
@@ -117,8 +152,19 @@ def _nest(random: Random, data: bytes) -> bytes:
     depth = random.choice((50, 500, 5_000))
     first, last = random.choice(
         (
-            *((b"[", b"]"), (b'{"a":', b"}"), (b"<div>", b"</div>"), (b"{\\b ", b"}"), (b"> ", b"")),
-            *((b"(", b")"), (b"<table><tr><td>", b"</td></tr></table>"), (b"<<", b">>"), (b"- ", b"")),
+            *(
+                (b"[", b"]"),
+                (b'{"a":', b"}"),
+                (b"<div>", b"</div>"),
+                (b"{\\b ", b"}"),
+                (b"> ", b""),
+            ),
+            *(
+                (b"(", b")"),
+                (b"<table><tr><td>", b"</td></tr></table>"),
+                (b"<<", b">>"),
+                (b"- ", b""),
+            ),
             *((b"<w:p>", b"</w:p>"), (b"<text:span>", b"</text:span>"), (b"\\emph{", b"}")),
         )
     )

@@ -113,13 +113,16 @@ _SLIDE = (
     f"<text:p>{LINES[0]}</text:p></draw:text-box></draw:frame></draw:page>"
 )
 _TEXT = (
-    f'<text:h text:outline-level="1">Animals</text:h><text:p>{LINES[0]}<text:s text:c="3"/>x</text:p>'
+    '<text:h text:outline-level="1">Animals</text:h>'
+    f'<text:p>{LINES[0]}<text:s text:c="3"/>x</text:p>'
     f"<text:list><text:list-item><text:p>{LINES[1]}</text:p></text:list-item></text:list>{_CELLS}"
 )
 
 
 def _epub() -> bytes:
-    chapter = f"<html><head><title>One</title></head><body><h1>Rain</h1><p>{PROSE}</p></body></html>"
+    chapter = (
+        f"<html><head><title>One</title></head><body><h1>Rain</h1><p>{PROSE}</p></body></html>"
+    )
     return packed(
         {
             "mimetype": "application/epub+zip",
@@ -176,7 +179,10 @@ _EVENT = (
     "BEGIN:VCALENDAR\nVERSION:2.0\nBEGIN:VEVENT\nSUMMARY:Tea\nDTSTART;TZID=Europe/Berlin:"
     "20230405T100000\nRRULE:FREQ=DAILY;COUNT=3\nDESCRIPTION:With milk\nEND:VEVENT\nEND:VCALENDAR\n"
 )
-_CUE = "1\n00:00:01,000 --> 00:00:04,000\n<i>Hello</i> there\n\n2\n00:00:05,000 --> 00:00:06,000\nYes\n"
+_CUE = (
+    "1\n00:00:01,000 --> 00:00:04,000\n<i>Hello</i> there\n\n"
+    "2\n00:00:05,000 --> 00:00:06,000\nYes\n"
+)
 _ASS = (
     "[Script Info]\nTitle: T\n[Events]\nFormat: Layer, Start, End, Style, Text\n"
     "Dialogue: 0,0:00:01.00,0:00:02.00,Default,{\\i1}Hello\\Nthere\n"
@@ -202,7 +208,9 @@ _RTF = (
     r"{\rtf1\ansi{\fonttbl{\f0 Arial;}}{\info{\title Rain}}\b Bold\b0  text \'e9 \u8364? end\par "
     r"\trowd\cellx100\cellx200 a\cell b\cell\row {\footnote note}{\*\generator x}}"
 )
-_MAILBOX = b"From a@example.org Mon Apr  3 10:00:00 2023\n" + _mail().replace(b"\r\n", b"\n") + b"\n"
+_MAILBOX = (
+    b"From a@example.org Mon Apr  3 10:00:00 2023\n" + _mail().replace(b"\r\n", b"\n") + b"\n"
+)
 _PYTHON = '"""About it."""\n\nimport os  # note\n\n\ndef name(a: int) -> str:\n    return f"{a}"\n'
 
 SEEDS: dict[str, Callable[[], bytes]] = {

@@ -194,7 +194,7 @@ def _tokenizer(name: str, folder: Path, model_type: str) -> str:
 def _read(path: Path) -> dict[str, Any]:
     try:
         return dict(json.loads(path.read_text("utf-8")))
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, RecursionError):
         return {}
 
 
