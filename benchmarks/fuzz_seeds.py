@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import json
 import zipfile
@@ -68,9 +69,7 @@ def _pptx() -> bytes:
 
 
 def _xlsx() -> bytes:
-    import openpyxl
-
-    made = openpyxl.Workbook()
+    made: Any = importlib.import_module("openpyxl").Workbook()
     sheet = made.active
     for row in (["Name", "Born", "Share"], ["Ada", 1815, 0.5], ["Bob", 1900, 0.25], [LINES[0]]):
         sheet.append(row)
