@@ -97,7 +97,7 @@ def _changed_member(random: Random, data: bytes) -> bytes:
         parts[name] = parts[random.choice(list(parts))]
     else:
         parts[name] = _changed(random, parts[name], "html")
-    return packed(parts)
+    return packed({one: content for one, content in parts.items() if one})
 
 
 def _flip(random: Random, data: bytes) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import json
 import zipfile
@@ -68,9 +69,7 @@ def _pptx() -> bytes:
 
 
 def _xlsx() -> bytes:
-    import openpyxl
-
-    made = openpyxl.Workbook()
+    made: Any = importlib.import_module("openpyxl").Workbook()
     sheet = made.active
     for row in (["Name", "Born", "Share"], ["Ada", 1815, 0.5], ["Bob", 1900, 0.25], [LINES[0]]):
         sheet.append(row)
@@ -113,7 +112,8 @@ _SLIDE = (
     f"<text:p>{LINES[0]}</text:p></draw:text-box></draw:frame></draw:page>"
 )
 _TEXT = (
-    f'<text:h text:outline-level="1">Animals</text:h><text:p>{LINES[0]}<text:s text:c="3"/>x</text:p>'
+    '<text:h text:outline-level="1">Animals</text:h>'
+    f'<text:p>{LINES[0]}<text:s text:c="3"/>x</text:p>'
     f"<text:list><text:list-item><text:p>{LINES[1]}</text:p></text:list-item></text:list>{_CELLS}"
 )
 
@@ -178,7 +178,10 @@ _EVENT = (
     "BEGIN:VCALENDAR\nVERSION:2.0\nBEGIN:VEVENT\nSUMMARY:Tea\nDTSTART;TZID=Europe/Berlin:"
     "20230405T100000\nRRULE:FREQ=DAILY;COUNT=3\nDESCRIPTION:With milk\nEND:VEVENT\nEND:VCALENDAR\n"
 )
-_CUE = "1\n00:00:01,000 --> 00:00:04,000\n<i>Hello</i> there\n\n2\n00:00:05,000 --> 00:00:06,000\nYes\n"
+_CUE = (
+    "1\n00:00:01,000 --> 00:00:04,000\n<i>Hello</i> there\n\n"
+    "2\n00:00:05,000 --> 00:00:06,000\nYes\n"
+)
 _ASS = (
     "[Script Info]\nTitle: T\n[Events]\nFormat: Layer, Start, End, Style, Text\n"
     "Dialogue: 0,0:00:01.00,0:00:02.00,Default,{\\i1}Hello\\Nthere\n"

@@ -55,7 +55,7 @@ from retriever.searching.pipeline import (
     parse_query,
     searched_text,
 )
-from retriever.searching.query_syntax import Query, parse
+from retriever.searching.query_syntax import Query, parse, plain
 from retriever.searching.rerank import as_judge
 from retriever.searching.sentences import with_sentences
 from retriever.searching.similar import similar
@@ -473,7 +473,7 @@ class Index:
         The text is the query without operators (see `retriever.searching.query_syntax`).
         """
         check_text(query, "the query")
-        return self._attributions.query(parse(query).text if syntax else query).words
+        return self._attributions.query((parse if syntax else plain)(query).text).words
 
     def search_by_vector(self, vector: Vectors, k: int = 10, *, where: Where = None) -> list[Hit]:
         """The passages nearest to a raw query vector (dim,), by calibrated cosine."""
@@ -535,7 +535,7 @@ class Index:
         """
         check_text(query, "the query")
         with self.snapshot(dense=False) as now:
-            found = now.corrections(parse(query).text if syntax else query)
+            found = now.corrections((parse if syntax else plain)(query).text)
         return {word: list(near) for word, near in found.items()}
 
     def suggest(self, text: str, k: int = 8) -> list[Suggestion]:

@@ -88,7 +88,7 @@ class Prompts:
             values = json.loads(path.read_text("utf-8-sig"))
         except OSError as error:
             raise UsageError(f"{str(path)!r} cannot be read: {error.strerror}") from None
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UsageError(f"{str(path)!r} is not a JSON file: {error}") from None
         names = [each.name for each in fields(cls)]
         if not isinstance(values, dict) or set(values) - set(names):

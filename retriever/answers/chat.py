@@ -174,7 +174,7 @@ class OpenAIChat:
         try:
             found = json.loads(said)["error"]
             said = found["message"] if isinstance(found, dict) else str(found)
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             pass
         said = " ".join(said.split())[:_SHOWN] or str(error.reason)
         about = f" for the model {self.model!r}" if self.model else ""

@@ -30,8 +30,10 @@ from retriever.embedding.inputs import (
     MAX_TOKENS,
     ModelInputs,
     appended_tokens,
+    bounded,
     encodable,
     fill_template,
+    query_text,
     with_title,
 )
 from retriever.embedding.models.load import LoadedModel, load_model
@@ -232,7 +234,7 @@ class AlignedWVA(ModelInputs):
         the unit vectors of all prompts.
         """
         check_texts(texts, "the queries")
-        return self.embed_prompted(texts, self.settings.prompts.queries)
+        return self.embed_prompted(list(map(query_text, texts)), self.settings.prompts.queries)
 
     def embed_sentences(self, texts: Sequence[str]) -> Vectors:
         """Raw unit vectors of sentences: (n, dim) float32; see `calibrated_sentences`."""
@@ -310,7 +312,7 @@ class AlignedWVA(ModelInputs):
         DiffLlama) whose attention is more than a weighted sum of values.
         """
         encoded = self._loaded.tokenizer(
-            encodable(model_input), return_offsets_mapping=True, verbose=False
+            bounded(model_input), return_offsets_mapping=True, verbose=False
         )
         ids = encoded["input_ids"][: len(encoded["input_ids"]) - self._appended]
         runner = Runner(TokenAttributor(self._pooler), packed=self._runner.packed)
@@ -357,7 +359,7 @@ class AlignedWVA(ModelInputs):
 
     def _question(self, query: str) -> tuple[list[int], int]:
         """The tokens that follow a passage, and how many of the last ones are the query's."""
-        text = encodable(QUESTION_BEFORE + query.strip())
+        text = encodable(QUESTION_BEFORE + query_text(query.strip()))
         encoded = self._loaded.tokenizer(
             text, add_special_tokens=False, return_offsets_mapping=True, verbose=False
         )
@@ -424,7 +426,7 @@ class AlignedWVA(ModelInputs):
     def count_tokens(self, inputs: Sequence[str]) -> int:
         """The total number of tokens of these exact inputs."""
         before = len(self._tokenize([""])[0])  # special tokens
-        return before * len(inputs) + sum(self._counts([encodable(text) for text in inputs]))
+        return before * len(inputs) + sum(self._counts([bounded(text) for text in inputs]))
 
     @cached_property
     def _counts(self) -> Callable[[Sequence[str]], list[int]]:
@@ -438,7 +440,7 @@ class AlignedWVA(ModelInputs):
         if not inputs:
             return []
         tokenizer = self._loaded.tokenizer
-        rows = tokenizer([encodable(text) for text in inputs], verbose=False)["input_ids"]
+        rows = tokenizer([bounded(text) for text in inputs], verbose=False)["input_ids"]
         return [ids[: len(ids) - self._appended] for ids in rows]
 
     @cached_property

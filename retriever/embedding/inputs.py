@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 
 from retriever.settings import EmbedderSettings
 
+log = logging.getLogger(__name__)
+
 MAX_TOKENS = 8192
 """Longer inputs are embedded in pieces, even if the model's context is longer."""
+
+MAX_CHARACTERS = 200_000
+"""A longer text is embedded by its beginning: 25 times the longest input of most models."""
+
+MAX_QUERY_CHARACTERS = 20_000
+"""A longer query is embedded by its beginning."""
 
 TITLE_CHARACTERS = 160
 """A longer title is cut before it is put in front of the text."""
@@ -29,7 +38,8 @@ class ModelInputs:
 
     def query_inputs(self, text: str) -> tuple[str, ...]:
         """The exact model inputs for a query, one for each of its prompts."""
-        return tuple(fill_template(template, text) for template in self.settings.prompts.queries)
+        asked = query_text(text)
+        return tuple(fill_template(template, asked) for template in self.settings.prompts.queries)
 
     def sentence_input(self, text: str) -> str:
         """The exact model input for a sentence to compare; it ends with a full stop."""
@@ -44,15 +54,27 @@ class ModelInputs:
 def fill_template(template: str, text: str) -> str:
     r"""Put a text into a prompt. Its double quotes become single ones, unlike the prompt's.
 
-    The bare template "{}" leaves the text unchanged.
+    The bare template "{}" leaves the text unchanged. Of a text longer than `MAX_CHARACTERS`, only
+    the beginning is put in.
 
     >>> fill_template('This word : "{}" means', 'a "b"')
     'This word : "a \'b\'" means'
     """
+    if len(text) > MAX_CHARACTERS:
+        log.warning(
+            "a text has %s characters: only the first %s are embedded",
+            *(f"{count:,}" for count in (len(text), MAX_CHARACTERS)),
+        )
+        text = text[:MAX_CHARACTERS]
     before, _, after = template.partition("{}")
     if not before and not after:
         return text
     return before + text.replace('"', "'") + after
+
+
+def query_text(text: str) -> str:
+    """The beginning of a query that is embedded."""
+    return text[:MAX_QUERY_CHARACTERS]
 
 
 def with_title(text: str, title: str) -> str:
@@ -76,6 +98,11 @@ def encodable(text: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
+def bounded(model_input: str) -> str:
+    """`model_input` as a tokenizer takes it: a text and its prompt, but no more."""
+    return encodable(model_input[: 2 * MAX_CHARACTERS])
+
+
 def appended_tokens(whole: list[int], bare: list[int]) -> int:
     """How many special tokens a tokenizer appends: a text's ids with and without special tokens.
 
@@ -88,11 +115,15 @@ def appended_tokens(whole: list[int], bare: list[int]) -> int:
 
 
 __all__ = [
+    "MAX_CHARACTERS",
+    "MAX_QUERY_CHARACTERS",
     "MAX_TOKENS",
     "ModelInputs",
     "appended_tokens",
+    "bounded",
     "encodable",
     "fill_template",
+    "query_text",
     "with_full_stop",
     "with_title",
 ]

@@ -17,7 +17,7 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from retriever.arrays import Vectors
-from retriever.embedding.inputs import MAX_TOKENS, ModelInputs, appended_tokens, encodable
+from retriever.embedding.inputs import MAX_TOKENS, ModelInputs, appended_tokens, bounded, encodable
 from retriever.embedding.models.locate import locate_model, weights_digest
 from retriever.embedding.protocols import Embedder
 from retriever.embedding.shared_tokenizer import plain_tokenizer, token_counter
@@ -133,7 +133,7 @@ class TextSide(ModelInputs):
     def count_tokens(self, inputs: Sequence[str]) -> int:
         """The total number of tokens of these exact inputs."""
         before = self._count("")  # special tokens
-        return before * len(inputs) + sum(self._counts([encodable(text) for text in inputs]))
+        return before * len(inputs) + sum(self._counts([bounded(text) for text in inputs]))
 
     @cached_property
     def _counts(self) -> Callable[[Sequence[str]], list[int]]:
@@ -194,7 +194,7 @@ def _tokenizer(name: str, folder: Path, model_type: str) -> str:
 def _read(path: Path) -> dict[str, Any]:
     try:
         return dict(json.loads(path.read_text("utf-8")))
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, RecursionError):
         return {}
 
 

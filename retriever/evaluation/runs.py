@@ -195,7 +195,7 @@ def load_run(path: Path) -> Run:
         raise UsageError(
             f"the baseline {path} cannot be read: {error.strerror or error}"
         ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{path} is not a baseline: it is not JSON") from error
     if not isinstance(kept, dict) or kept.get("wva_baseline") != FORMAT:
         raise UsageError(f"{path} is not a baseline that this version of wva eval --save wrote")

@@ -155,7 +155,7 @@ def description(folder: Path) -> str:
     """What the user says of the collection; empty without a description."""
     try:
         told = json.loads((folder / FACTS_FILE).read_text("utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return ""
     said = told.get("description") if isinstance(told, dict) else ""
     return said[:MAX_DESCRIPTION] if isinstance(said, str) else ""

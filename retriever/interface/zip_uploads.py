@@ -84,7 +84,7 @@ def zip_members(name: str, data: bytes) -> Iterator[ZipMember]:
 
 
 def _is_wanted(info: zipfile.ZipInfo) -> bool:
-    if info.is_dir() or stat.S_ISLNK(info.external_attr >> 16):
+    if not info.filename or info.is_dir() or stat.S_ISLNK(info.external_attr >> 16):
         return False
     parts = info.filename.replace("\\", "/").split("/")
     hidden = any(part.startswith(".") and part not in (".", "..") for part in parts)

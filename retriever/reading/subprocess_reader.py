@@ -45,8 +45,11 @@ MB = 1_000_000
 COMMAND = ("-P", "-m", "retriever.reading.worker")
 """The interpreter's arguments. -P: it finds modules as we do, not in the current folder."""
 
-PREPARE_SECONDS, PREPARE_SECONDS_PER_MB = 30.0, 10.0
-"""Time limit for the further work on a document, by its size as JSON."""
+PREPARE_SECONDS, PREPARE_SECONDS_PER_MB = 60.0, 60.0
+"""Time limit for the further work on a document, by its size as JSON.
+
+A megabyte without white space, each character a token, takes 12 seconds of a processor.
+"""
 
 MAX_STARTS = 3
 """Attempts to start a process that is killed before it is ready."""
@@ -168,11 +171,22 @@ class FileReader:
         return document_from_json(body)
 
     def _receive_prepared(self, size: int) -> None:
-        """Take the result of the further work; whatever goes wrong costs this result only."""
+        """Take the result of the further work; it is empty if that failed.
+
+        Raises ReadError if it exceeded a limit or ended the process: without a process of its own,
+        it would do so to the whole run.
+        """
         started = time.monotonic()
         deadline = started + PREPARE_SECONDS + PREPARE_SECONDS_PER_MB * size / MB
-        with suppress(ReadError):
-            self.prepared = self._next(deadline, started).body
+        try:
+            message = self._next(deadline, started)
+        except ReadError as error:
+            if self._stopped:
+                raise
+            raise ReadError(f"it was read, but not divided into passages: {error}") from None
+        if message.kind == ERROR:
+            raise ReadError(_decode(message.body))
+        self.prepared = message.body
 
     def stop(self) -> None:
         """End the process, and fail what another thread is reading with it."""

@@ -96,18 +96,29 @@ def _handle(
     else:
         _send(responses, DOCUMENT, body)
         if request.get("prepare"):
-            _prepare(document, responses, preparation)
+            _prepare(document, responses, preparation, hint)
 
 
 def _prepare(
-    document: Document | None, responses: IO[bytes], preparation: Preparation | None
+    document: Document | None,
+    responses: IO[bytes],
+    preparation: Preparation | None,
+    hint: str,
 ) -> None:
-    """Send the further work on a document; nothing if it fails, so that the parent does it."""
-    found = b""
+    """Send the further work on a document; nothing if it fails, so that the parent does it.
+
+    What needs too much memory here is not for the parent either, which has no limit.
+    """
+    found, kind = b"", PREPARED
     if document is not None and preparation is not None:
-        with suppress(Exception):
+        try:
             found = preparation.prepare(document)
-    _send(responses, PREPARED, found)
+        except MemoryError:
+            found = encode(f"it needs more memory than a file may take; split it{hint}")
+            kind = ERROR
+        except Exception:  # noqa: BLE001 - the parent tries it again, and shows the error
+            found = b""
+    _send(responses, kind, found)
 
 
 def _response(request: dict[str, Any], responses: IO[bytes]) -> tuple[Document | None, bytes]:

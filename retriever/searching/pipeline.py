@@ -19,7 +19,7 @@ from retriever.searching.hybrid import search
 from retriever.searching.match import MatchScale, bm25_unit, matching_ids, with_match
 from retriever.searching.mmr import CANDIDATES_PER_RESULT, diversify
 from retriever.searching.options import Mode, SearchOptions, Steering, as_mode
-from retriever.searching.query_syntax import Query, is_searchable, parse
+from retriever.searching.query_syntax import Query, is_searchable, parse, plain
 from retriever.searching.rerank import rerank
 from retriever.searching.sentences import with_sentences
 from retriever.searching.steering import counting_text, steer
@@ -238,7 +238,7 @@ class SearchPipeline:
 def parse_query(query: str, options: SearchOptions) -> Query:
     """The query with its operators read, or as plain text where `options.syntax` is off."""
     check_text(query, "the query")
-    return parse(query) if options.syntax else Query(query)
+    return parse(query) if options.syntax else plain(query)
 
 
 def searched_text(query: Query, options: SearchOptions, attributions: AttributionCache) -> str:

@@ -50,6 +50,9 @@ _MAX_OPERATORS = 50
 _MAX_NOTES = 3
 _MAX_CHARACTERS = 2_000  # a longer text was pasted: plain text
 
+MAX_SEARCHED = 20_000
+"""Characters of a text that are searched for, as many as are embedded."""
+
 _QUOTED = '"[^"]+"|[“„”‟][^“„”‟]+[“”‟]|[«»][^«»]+[«»]|[‹›][^‹›]+[‹›]|＂[^＂]+＂'
 _EAST_ASIAN = "「[^「」]+」|『[^『』]+』|〝[^〝〞〟]+[〞〟]"
 """These stand in running text, without spaces around them."""
@@ -115,7 +118,7 @@ def parse(typed: str) -> Query:
     """
     check_text(typed, "the query")
     if len(typed) > _MAX_CHARACTERS:
-        return Query(typed)
+        return plain(typed)
     found = _Operators(typed)
     end = 0
     for match in _TOKEN.finditer(typed):
@@ -141,6 +144,14 @@ def parse(typed: str) -> Query:
         And(tuple(found.filters)),
         tuple(found.few_notes()),
     )
+
+
+def plain(typed: str) -> Query:
+    """The query for a text without operators: a very long one is searched for by its beginning."""
+    if len(typed) <= MAX_SEARCHED:
+        return Query(typed)
+    note = f"only the first {MAX_SEARCHED:,} characters of the query are searched for"
+    return Query(typed[:MAX_SEARCHED], notes=(note,))
 
 
 def is_searchable(text: str) -> bool:
@@ -345,4 +356,4 @@ _FIELDS: Mapping[str, Callable[[str], Filter | None]] = {
 CONDITION_NAMES = tuple(_FIELDS)
 """The names of conditions, as in `type:pdf`."""
 
-__all__ = ["CONDITION_NAMES", "Query", "is_searchable", "parse"]
+__all__ = ["CONDITION_NAMES", "MAX_SEARCHED", "Query", "is_searchable", "parse", "plain"]

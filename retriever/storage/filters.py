@@ -80,6 +80,7 @@ _ORDERS = ("gt", "gte", "lt", "lte")
 PART_OPERATORS = ("contains", "like")
 """The operators that compare parts of texts."""
 
+_MAX_SHOWN = 200  # characters of a wrong value
 _DEEPEST = 50
 _MAX_PHRASE = 100
 
@@ -338,7 +339,7 @@ def canonical_field(name: str) -> str:
     if name in FIELDS or (name.startswith(METADATA) and name != METADATA):
         return name
     if not name or name in ("metadata", METADATA):
-        raise UsageError(f"a filter names no field with {name!r}; write metadata.<key>")
+        raise UsageError(f"a filter names no field with {_shown(name)}; write metadata.<key>")
     return METADATA + name
 
 
@@ -370,17 +371,19 @@ def _scalar(field: str, op: Operator, value: object) -> Scalar:
         value = read_date(value)
     if kind_of(value) is None:
         raise UsageError(
-            f"the filter on {field!r} cannot compare with {value!r}; use a text, a number, true or "
-            'false, or {"exists": false} for what is missing'
+            f"the filter on {field!r} cannot compare with {_shown(value)}; use a text, a number, "
+            'true or false, or {"exists": false} for what is missing'
         )
     scalar = cast(Scalar, value)
     if op == "glob" or op in PART_OPERATORS:
         if not isinstance(scalar, str) or field == "page":
             what = "a text" if op == "contains" else "a pattern"
-            raise UsageError(f"the filter on {field!r}: {op} needs {what}, not {value!r}")
+            raise UsageError(f"the filter on {field!r}: {op} needs {what}, not {_shown(value)}")
         return scalar
     if op in _ORDERS and isinstance(scalar, bool):
-        raise UsageError(f"the filter on {field!r}: {op} needs a number or a text, not {value!r}")
+        raise UsageError(
+            f"the filter on {field!r}: {op} needs a number or a text, not {_shown(value)}"
+        )
     if field == "date":
         return _date(scalar)
     if field == "page":
@@ -400,7 +403,7 @@ def _date(value: Scalar) -> str:
 def _page(value: Scalar) -> Scalar:
     number = number_of(value)
     if number is None:
-        raise UsageError(f"the filter on page needs a number such as 3, not {value!r}")
+        raise UsageError(f"the filter on page needs a number such as 3, not {_shown(value)}")
     return number
 
 
@@ -409,7 +412,7 @@ def _text(field: str, op: Operator, value: Scalar) -> str:
     if isinstance(value, str):
         return value
     if isinstance(value, bool) or op in _ORDERS:
-        raise UsageError(f"the filter on {field} needs a text, not {value!r}")
+        raise UsageError(f"the filter on {field} needs a text, not {_shown(value)}")
     return str(value)
 
 
@@ -429,7 +432,7 @@ def _parse(spec: object, depth: int) -> Filter:
     if isinstance(spec, Filter):
         return spec
     if not isinstance(spec, Mapping):
-        raise UsageError(f'a filter is written {{"field": value, …}}; this is not: {spec!r}')
+        raise UsageError(f'a filter is written {{"field": value, …}}; this is not: {_shown(spec)}')
     if depth > _DEEPEST:
         raise UsageError(f"the filter is nested deeper than {_DEEPEST} levels; write it flatter")
     return _joined([_parse_entry(name, value, depth + 1) for name, value in spec.items()])
@@ -437,7 +440,7 @@ def _parse(spec: object, depth: int) -> Filter:
 
 def _parse_entry(name: object, value: object, depth: int) -> Filter:
     if not isinstance(name, str):
-        raise UsageError(f"a filter's field is a text; this is not: {name!r}")
+        raise UsageError(f"a filter's field is a text; this is not: {_shown(name)}")
     if name.startswith("$"):
         return _parse_logic(name, value, depth)
     if isinstance(value, Mapping):
@@ -453,7 +456,7 @@ def _parse_logic(name: str, value: object, depth: int) -> Filter:
     if name == TEXT:
         return Words(cast(str, value))
     if name not in ("$and", "$or"):
-        raise UsageError(f"{name!r} does not combine filters; use $and, $or, $not or {TEXT}")
+        raise UsageError(f"{_shown(name)} does not combine filters; use $and, $or, $not or {TEXT}")
     if not isinstance(value, list | tuple) or not value:
         raise UsageError(f"{name} needs a list with at least one filter")
     parts = tuple(_parse(part, depth) for part in value)
@@ -473,6 +476,12 @@ def _parse_operators(field: str, operators: Mapping[Any, Any], depth: int) -> Fi
         else:
             parts.append(Comparison(field, cast(Operator, op), value))
     return _joined(parts)
+
+
+def _shown(value: object) -> str:
+    """A value as it is told in a sentence: its beginning, if it is long."""
+    text = repr(value)
+    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}…"
 
 
 def _joined(parts: list[Filter]) -> Filter:

@@ -121,3 +121,20 @@ def test_the_text_beside_an_entity_stays(name: str, data: bytes, part: str) -> N
     found = "\n".join(texts(with_entity(data, part), name))
     assert "one two three" in found
     assert "root:" not in found
+
+
+@pytest.mark.parametrize(
+    "code", [r"\u1114112 ?", r"\u-99999 ?", r"\u9999999999 ?", r"\uc ", r"\uc9999999999 "]
+)
+def test_a_code_of_no_character_costs_itself(code: str) -> None:
+    source = rb"{\rtf1\ansi The first line.\par " + code.encode() + rb"\par The last line.}"
+    (found,) = texts(source, "a.rtf")
+    assert found.startswith("The first line.")
+    assert code.startswith(r"\uc9") or found.endswith("The last line.")
+
+
+def test_a_header_of_many_encoded_words_takes_little_time() -> None:
+    mail = ("Subject: " + "=?utf-8?q?a?= " * 40_000 + "\nFrom: a@b\n\nThe text.\n").encode()
+    assert seconds(lambda: texts(mail, "a.eml")) < 5
+    (found,) = texts(mail, "a.eml")
+    assert found.endswith("The text.")

@@ -376,5 +376,5 @@ def read_settings(folder: Path) -> DecoderSettings | None:
     try:
         config = json.loads((folder / "config.json").read_text("utf-8"))
         return decoder_settings(config)
-    except (OSError, ValueError, TypeError, AttributeError):
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
         return None

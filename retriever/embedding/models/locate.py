@@ -245,7 +245,7 @@ def _safetensors_header(path: Path) -> dict[str, Any]:
             header = dict(json.loads(file.read(length)))
         header.pop("__metadata__", None)
         end = 8 + length + max((int(e["data_offsets"][1]) for e in header.values()), default=0)
-    except (struct.error, ValueError, TypeError, KeyError):
+    except (struct.error, ValueError, TypeError, KeyError, RecursionError):
         raise ModelError(
             f"the weights in {path.name!r} are damaged: they cannot be loaded; get the model again"
         ) from None
@@ -312,5 +312,5 @@ def _hash_into(digest: Any, path: Path) -> None:
 def _read_json(path: Path) -> dict[str, Any]:
     try:
         return dict(json.loads(path.read_text("utf-8")))
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, RecursionError):
         return {}

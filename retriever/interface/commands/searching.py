@@ -162,9 +162,9 @@ def _output(
 ) -> _Output:
     """What is printed of a search."""
     from retriever.searching.match import nothing_matches
-    from retriever.searching.query_syntax import Query, parse
+    from retriever.searching.query_syntax import parse, plain
 
-    asked = parse(query) if how.syntax else Query(query)
+    asked = parse(query) if how.syntax else plain(query)
     several = len(folders) > 1
     hits = [one.hit for one in found.hits]
     nothing = not hits or nothing_matches(hits)

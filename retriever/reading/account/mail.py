@@ -23,6 +23,7 @@ _CLOSED = (
 )
 # Files inside a text, and encodings that look like words of another text.
 _CODED = re.compile(r"^begin [0-7]{3,4} |^=ybegin |-----BEGIN PGP MESSAGE-----", re.MULTILINE)
+_MAX_ENCODED = 1_000  # words of one header: decoding takes the square of their number
 _SEVEN_BIT = ("utf-7", "hz", "hz-gb-2312", "iso-2022-kr")
 
 
@@ -94,7 +95,9 @@ def _header(message: Message, key: str) -> str:
     """A header's words; none where it cannot be decoded with certainty."""
     value = message.get(key)
     try:
-        text = str(make_header(decode_header(str(value)))) if value is not None else ""
+        given = "" if value is None else str(value)
+        few = given.count("=?") <= _MAX_ENCODED
+        text = str(make_header(decode_header(given))) if few else ""
     except (ValueError, LookupError, TypeError, AttributeError):
         return ""
     text = " ".join(text.split())  # headers are folded into lines

@@ -12,6 +12,7 @@ from email.errors import MessageError
 from email.header import decode_header
 from email.message import Message
 from email.utils import getaddresses
+from itertools import islice
 
 from retriever.reading.encodings import decode
 from retriever.reading.facts import clean_fact
@@ -20,6 +21,8 @@ from retriever.reading.terminal_output import drop_terminal_codes
 _MAX_HEADER = 100_000  # characters of one header
 _MAX_ADDRESSES = 20_000  # characters of them that are split into addresses
 _MAX_PEOPLE = 100
+_MAX_ENCODED = 1_000  # words of one header: the library takes the square of their number
+_ENCODED = re.compile(r"=\?")
 _FOLDED = re.compile(r"\r?\n[ \t]*")
 
 
@@ -50,8 +53,11 @@ def header_lines(message: Message, without: Collection[str] = ()) -> str:
 def decode_value(raw: str) -> str:
     """Decode encoded words and raw bytes, and unfold lines."""
     raw = _FOLDED.sub(" ", raw[:_MAX_HEADER])
+    beyond = next(islice(_ENCODED.finditer(raw), _MAX_ENCODED, None), None)
+    end = len(raw) if beyond is None else beyond.start()
     try:
-        pieces = decode_header(raw) if "=?" in raw else [(raw, None)]
+        pieces = decode_header(raw[:end]) if "=?" in raw else []
+        pieces.append((raw[end:] if pieces else raw, None))
         text = "".join(_piece(value, charset) for value, charset in pieces)
     except (MessageError, ValueError, TypeError, LookupError):
         text = _piece(raw, None)

@@ -32,6 +32,9 @@ _PICTURE = re.compile(r"(?:[0-9A-Fa-f]{2}){32,}")
 _FACT = re.compile(r"\{\\(title|author)\s([^{}]{1,2000})\}")
 # A header with nothing but the number of its page: "Page 3", "Page 3 of 10".
 _PAGE = re.compile(r"(?:\w{1,9}\.? ?)?\d{1,5}(?: ?(?:/|\w{1,4}) ?\d{1,5})?")
+# The library ends at a code that no character has, and at a count that is not given.
+_CHARACTER = re.compile(r"\\u(-?\d{5,10}) ?")
+_NO_COUNT = re.compile(r"\\uc(?![a-zA-Z\d-])")
 _DATE = re.compile(r"\{\\creatim\\yr(\d{4})\\mo(\d{1,2})\\dy(\d{1,2})")
 
 
@@ -80,9 +83,15 @@ def _part(label: str, texts: list[str]) -> list[Page]:
 
 def _text(source: str) -> str:
     library = load("striprtf.striprtf", "markup", "Rich Text files")
-    text = str(library.rtf_to_text(source, errors="replace"))
+    possible = _CHARACTER.sub(_possible_character, _NO_COUNT.sub(r"\\uc1", source))
+    text = str(library.rtf_to_text(possible, errors="replace"))
     # A character beyond the basic plane is written as two halves.
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _possible_character(match: re.Match[str]) -> str:
+    """The code of a character as it is, or of the one that stands for a character unknown."""
+    return match[0] if -0x10000 <= int(match[1]) <= 0x10FFFF else "\\u65533 "
 
 
 def _texts(source: str) -> Iterator[str]:

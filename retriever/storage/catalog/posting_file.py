@@ -98,7 +98,7 @@ class PostingFile:
                 return None
             found = json.loads(directory)
             facts = Facts(**{**found["facts"], "index": tuple(found["facts"]["index"])})
-        except (OSError, ValueError, struct.error, KeyError, TypeError):
+        except (OSError, ValueError, struct.error, KeyError, TypeError, RecursionError):
             return None
         if (facts.index, facts.vector_file) != (index, vector_file):
             return None
