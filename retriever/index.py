@@ -894,7 +894,9 @@ class Index:
             if settings is None:
                 name = self._model or DEFAULT_MODEL
                 download = self._check_model(None, name)
-                return AlignedWVA(name, device=self._device, dtype=self._dtype, download=download)
+                return AlignedWVA(
+                    model=name, device=self._device, dtype=self._dtype, download=download
+                )
             if settings.pooling == FOREIGN_POOLING:
                 raise ModelError(
                     f"the index in {self.name} holds vectors of {settings.model}: search it with "
