@@ -904,7 +904,15 @@ class Index:
         from retriever.embedding.text_side import text_side
 
         settings, model = self.embedder_settings, self._model or DEFAULT_MODEL
-        return text_side(lambda: self.embedder, settings, model=model)
+        download = self._check_model(settings, model)
+        return text_side(lambda: self.embedder, settings, model=model, download=download)
+
+    def _check_model(self, settings: EmbedderSettings | None, wished: str) -> bool:
+        """Whether the index's model may be downloaded; ModelError if it may not be loaded."""
+        from retriever.embedding.models.trusted import check_trusted
+
+        name, weights = (settings.model, settings.weights) if settings else (wished, "")
+        return check_trusted(name, weights, place=self.name)
 
     def _load(self) -> Embedder:
         with _no_garbage_collection():
@@ -913,13 +921,19 @@ class Index:
             settings = self.embedder_settings
             if settings is None:
                 name = self._model or DEFAULT_MODEL
-                return AlignedWVA(model=name, device=self._device, dtype=self._dtype)
+                download = self._check_model(None, name)
+                return AlignedWVA(
+                    model=name, device=self._device, dtype=self._dtype, download=download
+                )
             if settings.pooling == FOREIGN_POOLING:
                 raise ModelError(
                     f"the index in {self.name} holds vectors of {settings.model}: search it with "
                     "AlignedWVAVectorStore and the same embeddings, or in the mode keyword"
                 )
-            return AlignedWVA.from_settings(settings, device=self._device, dtype=self._dtype)
+            download = self._check_model(settings, "")
+            return AlignedWVA.from_settings(
+                settings, device=self._device, dtype=self._dtype, download=download
+            )
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A pickled index is its folder, which is opened again, with the index's own model."""

@@ -134,7 +134,8 @@ class EmbedderSettings:
     """How a text becomes a vector.
 
     `model` is the name given by the user (preset, folder, GGUF file, hub id); `weights` is the
-    SHA-256 of its weights and tokenizer; `layers` are the indices of the pooled layers.
+    SHA-256 of its weights and tokenizer; `layers` are the indices of the pooled layers; `revision`
+    is the commit of a model of the hub.
     """
 
     model: str
@@ -143,18 +144,27 @@ class EmbedderSettings:
     layers: tuple[int, ...]
     prompts: Prompts = field(default_factory=Prompts)
     pooling: str = POOLINGS[0]
+    revision: str = ""
+
+    @property
+    def pinned_model(self) -> str:
+        """The model's name with its revision, if it has one."""
+        return f"{self.model}@{self.revision}" if self.revision else self.model
 
     @property
     def fingerprint(self) -> str:
         """16 hex digits; equal if and only if the vectors are comparable.
 
-        The model's *name* is not part of it: the same weights under another path count as equal.
+        The model's *name* and revision are not part of it: the same weights count as equal.
         """
         return _fingerprint(self)
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values; `from_json` is its inverse."""
-        return {**asdict(self), "layers": list(self.layers), "prompts": self.prompts.to_json()}
+        values = {**asdict(self), "layers": list(self.layers), "prompts": self.prompts.to_json()}
+        if not self.revision:
+            del values["revision"]
+        return values
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
@@ -166,6 +176,7 @@ class EmbedderSettings:
             layers=tuple(values["layers"]),
             prompts=Prompts(**values["prompts"]),
             pooling=values["pooling"],
+            revision=values.get("revision", ""),
         )
 
 
@@ -232,6 +243,7 @@ def _fingerprint(settings: EmbedderSettings) -> str:
     """Cached, since it is a part of every vector's key."""
     parts = settings.to_json()
     del parts["model"]
+    parts.pop("revision", None)
     canonical = json.dumps(parts, sort_keys=True, ensure_ascii=True)
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 

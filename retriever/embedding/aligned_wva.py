@@ -104,7 +104,8 @@ class AlignedWVA(ModelInputs):
     for the text; `device` and `dtype` are chosen automatically (see
     `retriever.embedding.models.load.load_model`), and `dtype="int8"` runs the products of a Llama,
     Mistral or Qwen on a CPU in 8-bit integers, nearly exact; `max_tokens`
-    is the longest input read in one piece, prompt included.
+    is the longest input read in one piece, prompt included. A hub id may have a revision behind an
+    @; without `download` its model must be on this disk.
 
     `pooling` is "aligned-wva" or one of the baselines "va", "last-hidden" and "mean-hidden" (see
     `retriever.embedding.pooling`). "va" and "mean-hidden" use no prompt unless `prompts` are given.
@@ -123,6 +124,7 @@ class AlignedWVA(ModelInputs):
         device: str | None = None,
         dtype: str | None = None,
         max_tokens: int | None = None,
+        download: bool = True,
     ) -> None:
         model = str(model) if isinstance(model, Path) else model
         check_text(model, "the model")
@@ -131,13 +133,14 @@ class AlignedWVA(ModelInputs):
             raise UsageError(f"layers are a text or a list of numbers; this is not: {layers!r}")
         if not isinstance(max_tokens, int | None) or (max_tokens is not None and max_tokens < 1):
             raise UsageError(f"max_tokens must be a whole number from 1 on; it is {max_tokens!r}")
-        self._name = model
         self._prompts = prompts
         self._device = device
         self._layers = layers if isinstance(layers, str) else tuple(layers)
         # Explanations and likelihoods run in float32 then.
         self._int8 = dtype == INT8
-        self._loaded: LoadedModel = load_model(model, device, "float32" if self._int8 else dtype)
+        precision = "float32" if self._int8 else dtype
+        self._loaded: LoadedModel = load_model(model, device, precision, download=download)
+        self._name = self._loaded.name
         self.max_tokens = min(max_tokens or MAX_TOKENS, self._loaded.max_positions)
         self._set_pooling(pooling)
         self._refuse_bidirectional()
@@ -171,6 +174,7 @@ class AlignedWVA(ModelInputs):
             layers=pooled,
             prompts=self._prompts or DEFAULT_PROMPTS[pooling],
             pooling=pooling,
+            revision=self._loaded.revision,
         )
         packed = self._loaded.device.type == "cpu" and remembered(
             "packing", self._loaded, (pooling, pooled), self._packing_agrees
@@ -184,16 +188,22 @@ class AlignedWVA(ModelInputs):
 
     @classmethod
     def from_settings(
-        cls, settings: EmbedderSettings, *, device: str | None = None, dtype: str | None = None
+        cls,
+        settings: EmbedderSettings,
+        *,
+        device: str | None = None,
+        dtype: str | None = None,
+        download: bool = True,
     ) -> Self:
         """The embedder with these settings. Raises ModelError if the weights have changed."""
         embedder = cls(
-            settings.model,
+            settings.pinned_model,
             layers=settings.layers,
             prompts=settings.prompts,
             pooling=settings.pooling,
             device=device,
             dtype=dtype,
+            download=download,
         )
         if embedder.fingerprint != settings.fingerprint:
             raise ModelError(

@@ -18,7 +18,7 @@ from tokenizers import Tokenizer
 
 from retriever.arrays import Vectors
 from retriever.embedding.inputs import MAX_TOKENS, ModelInputs, appended_tokens, bounded, encodable
-from retriever.embedding.models.locate import locate_model, weights_digest
+from retriever.embedding.models.locate import Located, locate, weights_digest
 from retriever.embedding.protocols import Embedder
 from retriever.embedding.shared_tokenizer import plain_tokenizer, token_counter
 from retriever.settings import (
@@ -52,18 +52,20 @@ def text_side(
     layers: str | Sequence[int] = DEFAULT_LAYERS,
     prompts: Prompts | None = None,
     pooling: str = POOLINGS[0],
+    download: bool = True,
 ) -> Embedder:
     """The embedder that `whole` loads, which is not loaded as long as no vector is wanted.
 
     `settings` are those of an index; a new one has those of the other arguments. Where they are not
     known without the model, or are those of other weights, it is `whole()`. Raises ModelError if
-    the model is not found.
+    the model is not found; without `download` one of the hub must be on this disk.
     """
-    folder = locate_model(model if settings is None else settings.model)
+    found = locate(model if settings is None else settings.pinned_model, download=download)
+    folder = found.folder
     config = _read(folder / "config.json")
     digest = weights_digest(folder)
     if settings is None and pooling == POOLINGS[0]:
-        settings = _settings(model, digest, config, layers, prompts or Prompts())
+        settings = _settings(found, digest, config, layers, prompts or Prompts())
     tokens = next((int(config[name]) for name in _POSITIONS if config.get(name)), 0)
     if settings is None or settings.weights != digest or not tokens:
         return whole()
@@ -163,7 +165,7 @@ def _is_plain(config: dict[str, Any]) -> bool:
 
 
 def _settings(
-    model: str,
+    found: Located,
     weights: str,
     config: dict[str, Any],
     layers: str | Sequence[int],
@@ -174,7 +176,14 @@ def _settings(
     if not (_is_plain(config) and isinstance(count, int) and isinstance(dimension, int)):
         return None
     chosen = layers if isinstance(layers, str) else tuple(layers)
-    return EmbedderSettings(model, weights, dimension, resolve_layers(chosen, count), prompts)
+    return EmbedderSettings(
+        found.name,
+        weights,
+        dimension,
+        resolve_layers(chosen, count),
+        prompts,
+        revision=found.revision,
+    )
 
 
 def _tokenizer(name: str, folder: Path, model_type: str) -> str:

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from retriever import durable
+from retriever.embedding.models.trusted import trust
 from retriever.interface import upload_limits
 from retriever.interface.zip_uploads import zip_members
 from retriever.layout import CATALOG_FILE, FACTS_FILE, LOCK_FILE, is_part, kind_of
@@ -113,8 +114,10 @@ def validate_name(name: str, home: Path) -> str:
 def create_collection(home: Path, name: str, model: str = "") -> Path:
     """Make an empty collection in the folder `home`; returns its folder.
 
-    The first run will use `model` unless it names another one; nothing is loaded now.
+    The first run will use `model` unless it names another one; nothing is loaded now. It is the
+    user who names it: from now on indexes may load it.
     """
+    trust(model.strip())
     folder = home / validate_name(name, home)
     with EmbeddedBackend.open(folder, create=True) as backend:
         backend.prefer_model(model.strip())

@@ -17,7 +17,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from retriever.interface.commands.output import prepare_logging
 from retriever.interface.terminal.printing import PlainWriter
 from retriever.types import UsageError
 
@@ -128,7 +127,6 @@ def _end_with_owner() -> None:
 def _print_plainly() -> None:
     """Let no text of a document act on the terminal: libraries print errors of the page there."""
     sys.stdout, sys.stderr = PlainWriter(sys.stdout), PlainWriter(sys.stderr)
-    prepare_logging()
 
 
 def _answer_command_line(folder: Path) -> None:

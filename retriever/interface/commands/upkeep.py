@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from retriever.interface.commands.output import DONE, print_json
 from retriever.interface.terminal.characters import one_line
+from retriever.interface.terminal.printing import out
 
 if TYPE_CHECKING:
     from retriever.storage.upkeep.backup import Backup
@@ -36,7 +37,7 @@ def _told(options: argparse.Namespace, made: Backup, what: str, path: str) -> in
     else:
         uploads = f", {made.uploads:,} uploaded files" if made.uploads else ""
         counts = f"{made.documents:,} documents, {made.passages:,} passages{uploads}"
-        print(f"{what}: {counts}, {_megabytes(made.bytes)} in {one_line(path)}")
+        out(f"{what}: {counts}, {_megabytes(made.bytes)} in {one_line(path)}")
     return DONE
 
 
@@ -52,12 +53,12 @@ def run_compact(options: argparse.Namespace) -> int:
     about = "about " if options.dry_run else ""
     freed = max(0, done.before - done.after)
     rest = "would be given back" if options.dry_run else "were given back"
-    print(
+    out(
         f"{_megabytes(done.before)} before, {about}{_megabytes(done.after)} after: "
         f"{about}{_megabytes(freed)} {rest}"
     )
     if done.waiting:
-        print(f"{_megabytes(done.waiting)} more when the programs that read the index have ended")
+        out(f"{_megabytes(done.waiting)} more when the programs that read the index have ended")
     return DONE
 
 

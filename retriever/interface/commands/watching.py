@@ -15,6 +15,7 @@ from retriever.interface.commands.arguments import reading_arguments, requested_
 from retriever.interface.commands.indexing import ProgressPrinter, sync_arguments
 from retriever.interface.commands.output import DONE, print_json
 from retriever.interface.terminal.characters import one_line
+from retriever.interface.terminal.printing import out, tell
 from retriever.types import RetrieverError, UsageError
 
 if TYPE_CHECKING:
@@ -189,7 +190,7 @@ class _Printer:
             from retriever.interface.terminal.reports import report_lines
 
             told = report_lines(replace(report, files=tuple(news)))
-            print("\n".join([*told[:-1], f"{_time()} {told[-1]}"]))
+            out("\n".join([*told[:-1], f"{_time()} {told[-1]}"]))
         sys.stdout.flush()
 
     def _is_news(self, file: FileReport) -> bool:
@@ -220,7 +221,7 @@ def _plain(files: Sequence[FileReport]) -> list[dict[str, Any]]:
 
 
 def _say(sentence: str) -> None:
-    print(f"wva: {one_line(sentence)}", file=sys.stderr, flush=True)
+    tell(f"wva: {one_line(sentence)}")
 
 
 def _time() -> str:
