@@ -23,6 +23,7 @@ from retriever.interface.jobs import stop_process
 from retriever.interface.page_guard import HEALTH_PATH, TOKEN_PARAMETER
 from retriever.interface.page_server import ADDRESS, TERMINATED, server_command, server_environment
 from retriever.interface.terminal.characters import one_line
+from retriever.reading.extras import install_command
 from retriever.types import IndexStateError, Progress, RetrieverError, UsageError
 
 START_SECONDS = 60
@@ -48,7 +49,7 @@ def serve_page(
     """
     if importlib.util.find_spec("streamlit") is None:
         raise UsageError(
-            "the page needs streamlit, which is not installed: pip install 'wva-retriever[ui]'"
+            f"the page needs streamlit, which is not installed: {install_command('ui')}"
         )
     chosen = None if no_token else _validate_token(token) if token else secrets.token_urlsafe(24)
     _check_port(port)

@@ -11,6 +11,7 @@ from retriever.interface.commands.answering import named_chat
 from retriever.interface.commands.arguments import load_embedder, requested_embedder
 from retriever.interface.commands.output import DONE
 from retriever.interface.options import DEFAULT_INDEX
+from retriever.reading.extras import install_command
 from retriever.types import UsageError
 
 EXTRA = ("fastapi", "uvicorn", "prometheus_client")
@@ -80,7 +81,7 @@ def _check_sdk() -> None:
     if version("mcp").partition(".")[0] in ("0", "1"):
         raise UsageError(
             f"this command needs mcp 2.1 or later, not {version('mcp')}: "
-            "pip install 'wva-retriever[mcp]', in another environment than what needs the older one"
+            f"{install_command('mcp')}, in another environment than what needs the older one"
         )
 
 
@@ -91,6 +92,5 @@ def _check_extra(extra: str, packages: Sequence[str]) -> None:
     missing = [name for name in packages if importlib.util.find_spec(name) is None]
     if missing:
         raise UsageError(
-            f"this command needs {', '.join(missing).replace('_', '-')}: "
-            f"pip install 'wva-retriever[{extra}]'"
+            f"this command needs {', '.join(missing).replace('_', '-')}: {install_command(extra)}"
         )
