@@ -21,7 +21,7 @@ from typing import Any
 
 SERVICES = ("pypi", "osv")
 """Some mirrors of PyPI answer for packages alone, so there are two."""
-PROBE_S = 4.0
+PROBE_S = 8.0
 AUDIT_S = 180.0
 
 

@@ -28,7 +28,7 @@ ROOT = next(folder for folder in Path(__file__).parents if (folder / "pyproject.
 MANUAL = ("README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")))
 DOCUMENTS = (
     *MANUAL,
-    *("CONTRIBUTING.md", "CHANGELOG.md"),
+    *("CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md"),
     *("benchmarks/README.md", "data/README.md", "indexes/README.md"),
 )
 LANGUAGES = {"", "python", "sh", "json", "diff", "text"}
@@ -344,7 +344,7 @@ def test_the_modules_that_are_named_exist() -> None:
     """Paths from the top, or from `retriever/` as in the architecture's lists."""
     named = {
         (document, code)
-        for document in (*MANUAL, "CONTRIBUTING.md")
+        for document in (*MANUAL, "CONTRIBUTING.md", "SECURITY.md")
         for code in inline_code(document)
         if re.fullmatch(r"[\w/]+\.py", code)
     }

@@ -13,8 +13,8 @@ from http.client import HTTPException
 from ipaddress import ip_address
 from typing import Any, Protocol, runtime_checkable
 from urllib.error import HTTPError, URLError
-from urllib.parse import urlsplit
-from urllib.request import Request, urlopen
+from urllib.parse import urljoin, urlsplit
+from urllib.request import HTTPRedirectHandler, OpenerDirector, ProxyHandler, Request, build_opener
 
 from retriever.types import RetrieverError, UsageError
 
@@ -70,6 +70,13 @@ def _text(content: Any) -> str:
         raise TypeError("neither a text nor a list of blocks")
     parts = (part if isinstance(part, str) else part.get("text", "") for part in content)
     return "".join(map(str, parts))
+
+
+class _NoRedirects(HTTPRedirectHandler):
+    """Follows none: the key, and what is asked, are for the server that was named."""
+
+    def redirect_request(self, *_: Any) -> None:
+        """None: the answer is then an error."""
 
 
 @dataclass
@@ -152,10 +159,11 @@ class OpenAIChat:
         url = parts._replace(path=f"{parts.path}/{what}").geturl()
         request = Request(url, data, headers)  # noqa: S310 - http or https
         try:
-            with urlopen(request, timeout=self.seconds) as answer:  # noqa: S310 - likewise
+            with self._opener().open(request, timeout=self.seconds) as answer:
                 return json.load(answer)
         except HTTPError as error:
-            raise RetrieverError(self._refusal(error)) from None
+            with error:
+                raise RetrieverError(self._refusal(error)) from None
         except TimeoutError:
             raise RetrieverError(
                 f"the model at {self.url} did not answer within {self.seconds:g} seconds"
@@ -168,8 +176,15 @@ class OpenAIChat:
         except ValueError:
             raise self._strange() from None
 
+    def _opener(self) -> OpenerDirector:
+        """Follows no redirect, and asks no proxy for a server of this machine."""
+        return build_opener(_NoRedirects, *([ProxyHandler({})] if self.is_local else []))
+
     def _refusal(self, error: HTTPError) -> str:
         """What a server says with an error, in a sentence."""
+        if 300 <= error.code < 400:
+            there = urljoin(error.url, error.headers.get("Location", ""))[:_SHOWN]
+            return f"{self.url} sends its callers to {there}; name that address if you trust it"
         said = error.read(10_000).decode("utf-8", "replace")
         try:
             found = json.loads(said)["error"]

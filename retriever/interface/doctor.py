@@ -69,7 +69,7 @@ def _packages(problems: list[str]) -> dict[str, str]:
         try:
             found[name] = version(name)
         except PackageNotFoundError:
-            found[name] = f"not installed (optional: pip install 'wva-retriever[{extra}]')"
+            found[name] = f"not installed (optional: {extras.install_command(extra)})"
     return found
 
 

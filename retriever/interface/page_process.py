@@ -26,6 +26,7 @@ from retriever.interface.remains import clear_collections
 from retriever.interface.terminal.characters import one_line
 from retriever.interface.terminal.printing import tell
 from retriever.layout import CATALOG_FILE, kind_of
+from retriever.reading.extras import install_command
 from retriever.types import IndexStateError, Progress, RetrieverError, UsageError
 
 START_SECONDS = 60
@@ -51,7 +52,7 @@ def serve_page(
     """
     if importlib.util.find_spec("streamlit") is None:
         raise UsageError(
-            "the page needs streamlit, which is not installed: pip install 'wva-retriever[ui]'"
+            f"the page needs streamlit, which is not installed: {install_command('ui')}"
         )
     chosen = None if no_token else _validate_token(token) if token else secrets.token_urlsafe(24)
     _check_port(port)
@@ -132,12 +133,13 @@ def _check_port(port: int) -> None:
 
 def _wait_until_healthy(page: subprocess.Popen[bytes], port: int) -> None:
     url = f"http://{ADDRESS}:{port}{HEALTH_PATH}"
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # it is this machine
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         if page.poll() is not None:
             raise IndexStateError(f"the page could not be started (exit code {page.returncode})")
         try:
-            with urllib.request.urlopen(url, timeout=2) as answer:
+            with direct.open(url, timeout=2) as answer:
                 if answer.status == 200:
                     return
         except (urllib.error.URLError, OSError):

@@ -15,8 +15,10 @@ try:
 except ModuleNotFoundError as error:
     if error.name and error.name.split(".")[0] not in ("langchain_core", "pydantic"):
         raise
+    from retriever.reading.extras import install_command
+
     raise ModuleNotFoundError(
-        "the LangChain components need langchain-core: pip install 'wva-retriever[langchain]'",
+        f"the LangChain components need langchain-core: {install_command('langchain')}",
         name=error.name,
     ) from error
 

@@ -345,3 +345,53 @@ def chat_as_function(system: str, user: str) -> Any:
     return AIMessage(
         content=[{"type": "thinking", "thinking": "…"}, {"type": "text", "text": "Yes."}]
     )
+
+
+def redirected(code: int, to: str) -> Any:
+    """A handler of requests that sends each one elsewhere."""
+
+    class Elsewhere(BaseHTTPRequestHandler):
+        def answer(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            self.send_response(code)
+            self.send_header("Location", f"{to}{self.path.removeprefix('/v1')}")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        do_GET = do_POST = answer  # noqa: N815  (the names that the library asks for)
+
+        def log_message(self, *arguments: Any) -> None:
+            pass
+
+    return Elsewhere
+
+
+@pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("model", ["", "x"])
+def test_a_server_cannot_send_key_and_passages_elsewhere(code: int, model: str) -> None:
+    with server(says("Yes.")) as (other, seen):
+        first = HTTPServer(("127.0.0.1", 0), redirected(code, other))
+        thread = threading.Thread(target=first.serve_forever, args=(0.01,), daemon=True)
+        thread.start()
+        url = f"http://127.0.0.1:{first.server_port}/v1"
+        try:
+            with pytest.raises(RetrieverError, match=f"sends its callers to {other}") as caught:
+                OpenAIChat(url, model, "secret-key")("system", "a confidential passage")
+        finally:
+            first.shutdown()
+            first.server_close()
+            thread.join()
+    assert not seen, "neither the key nor the passages arrived there"
+    assert "name that address" in str(caught.value)
+
+
+def test_what_is_sent_to_this_machine_takes_no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    with server(says("I am the proxy.")) as (proxy, through), server(says("Yes.")) as (url, seen):
+        monkeypatch.setenv("http_proxy", proxy)
+        monkeypatch.delenv("no_proxy", raising=False)
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        assert OpenAIChat(url, "x")("system", "a confidential passage") == "Yes."
+        assert len(seen) == 1
+        assert not through
+        assert OpenAIChat("http://llm.example/v1", "x")("system", "user") == "I am the proxy."
+    assert [path for path, _, _ in through] == ["http://llm.example/v1/chat/completions"]

@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from types import FrameType
@@ -15,6 +16,7 @@ from typing import Literal
 
 import uvicorn
 
+from retriever.interface.commands.output import INTERRUPTED
 from retriever.interface.page_server import TERMINATED
 from retriever.interface.server.app import application
 from retriever.interface.server.guard import Application, is_loopback
@@ -24,6 +26,8 @@ from retriever.types import UsageError
 STOP_SECONDS = 5
 """How long requests that run may take to end after the server was told to stop."""
 
+END_SECONDS = 5
+"""How long after that the model may compute; a batch takes half a second, but for a long text."""
 
 IDLE_SECONDS = 75
 """How long a connection may be idle: longer than clients keep one, who else meet a closed one."""
@@ -114,7 +118,21 @@ class _Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self._served.stop()
+        _end_at_last(INTERRUPTED if sig == signal.SIGINT else TERMINATED)
         super().handle_exit(sig, frame)
+
+
+def _end_at_last(code: int) -> None:
+    """End the process in a while, whatever computes: a server only reads, so nothing is lost."""
+    timer = threading.Timer(STOP_SECONDS + END_SECONDS, _end, (code,))
+    timer.daemon = True
+    timer.start()
+
+
+def _end(code: int) -> None:
+    sys.stderr.write("ended without waiting for what the model still computed\n")
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _is_news(record: logging.LogRecord) -> bool:

@@ -28,6 +28,7 @@ from retriever.types import IndexStateError, UsageError
 from tests.interface.server.running import make_index
 from tests.tiny import save_model
 
+ROOT = Path(__file__).parents[3]
 GIVEN = "a-token-from-the-environment"
 
 
@@ -100,6 +101,28 @@ def test_a_model_alone_with_a_token_from_the_environment(model: Path) -> None:
         assert started.wait(20) == TERMINATED
         assert started.stderr is not None
         assert started.stderr.read() == "", "the token is not repeated, and there is no traceback"
+
+
+def test_a_model_that_never_ends_a_batch_does_not_hold_up_the_end(tmp_path: Path) -> None:
+    folder = make_index(tmp_path / "notes")
+    command = [sys.executable, "-m", "tests.apps.stuck", str(folder), GIVEN]
+    body = b'{"input": "apples", "model": "fake:query"}'
+    head = (
+        f"POST /v1/embeddings HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {GIVEN}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as started:
+        try:
+            assert started.stderr is not None
+            port = int(started.stderr.readline().rpartition(":")[2])
+            with socket.create_connection(("127.0.0.1", port)) as connection:
+                connection.sendall(head.encode() + body)
+                assert started.stderr.readline() == "computing\n"
+                started.send_signal(signal.SIGINT)
+                assert started.wait(20) == 130
+            assert "ended without waiting" in started.stderr.read()
+        finally:
+            started.kill()
 
 
 @pytest.fixture
