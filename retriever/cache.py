@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from retriever.durable import replacing, sweep
+from retriever.files.durable import replacing, sweep
 
 if TYPE_CHECKING:
     from retriever.arrays import Vectors

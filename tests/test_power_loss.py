@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from retriever import durable
 from retriever.embedding.models import gguf_conversion, locate
+from retriever.files import durable
 from retriever.index import Index
 from retriever.interface import collections, removal
 from retriever.interface.remains import clear_collections, clear_remains

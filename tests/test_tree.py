@@ -25,6 +25,9 @@ STAGES = (
 ADAPTERS = ("langchain",)
 """Folders beside the stages, for other programs."""
 
+FOUNDATIONS = ("files",)
+"""Folders below the stages, which any of them imports."""
+
 MODELS = ("torch", "transformers", "safetensors", "gguf", "tokenizers")
 
 
@@ -70,7 +73,7 @@ def edges() -> dict[str, set[str]]:
 def test_a_folder_for_each_stage_and_few_modules_beside_them() -> None:
     inside = [path for path in (ROOT / "retriever").iterdir() if path.name != "__pycache__"]
     folders = {path.name for path in inside if path.is_dir() and any(path.glob("*.py"))}
-    assert folders == {*STAGES, *ADAPTERS}
+    assert folders == {*STAGES, *ADAPTERS, *FOUNDATIONS}
     assert len([path for path in inside if path.suffix == ".py"]) <= 9
 
 
@@ -102,10 +105,12 @@ def test_the_import_contract_is_short_and_names_every_room() -> None:
     assert len(layers) <= 12
     named = {room(each.strip()) for row in layers for each in row.split("|")}
     beside = {p.stem for p in (ROOT / "retriever").glob("*.py")} - {"__init__", "__main__"}
-    assert named == {"ui", *STAGES, *ADAPTERS, *beside}
+    assert named == {"ui", *STAGES, *ADAPTERS, *FOUNDATIONS, *beside}
 
 
-@pytest.mark.parametrize("stage", [one for one in (*STAGES, *ADAPTERS) if one != "embedding"])
+@pytest.mark.parametrize(
+    "stage", [one for one in (*STAGES, *ADAPTERS, *FOUNDATIONS) if one != "embedding"]
+)
 def test_only_embedding_imports_the_model_libraries(stage: str) -> None:
     for path in (ROOT / "retriever" / stage).rglob("*.py"):
         found = {name.partition(".")[0] for name in imports(path)}

@@ -21,12 +21,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from retriever import durable
 from retriever.embedding.models.trusted import trust
+from retriever.files import durable
+from retriever.files.layout import CATALOG_FILE, FACTS_FILE, LOCK_FILE, is_part, kind_of
+from retriever.files.private import make_folder, open_private, write_private
 from retriever.interface import upload_limits
 from retriever.interface.zip_uploads import zip_members
-from retriever.layout import CATALOG_FILE, FACTS_FILE, LOCK_FILE, is_part, kind_of
-from retriever.private_files import make_folder, open_private, write_private
 from retriever.reading.formats import supported
 from retriever.reading.scan import scan, targets
 from retriever.storage.backends.embedded import EmbeddedBackend

@@ -19,13 +19,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from retriever.files.layout import CATALOG_FILE, kind_of
 from retriever.interface.jobs import stop_process
 from retriever.interface.page_guard import HEALTH_PATH, TOKEN_PARAMETER
 from retriever.interface.page_server import ADDRESS, TERMINATED, server_command, server_environment
 from retriever.interface.remains import clear_collections
 from retriever.interface.terminal.characters import one_line
 from retriever.interface.terminal.printing import tell
-from retriever.layout import CATALOG_FILE, kind_of
 from retriever.reading.extras import install_command
 from retriever.types import IndexStateError, Progress, RetrieverError, UsageError
 

@@ -10,7 +10,7 @@ import logging
 from contextlib import suppress
 from pathlib import Path
 
-from retriever import durable
+from retriever.files import durable
 from retriever.interface.collections import (
     finish_deletions,
     is_index,

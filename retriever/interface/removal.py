@@ -14,10 +14,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from retriever import durable
+from retriever.files import durable
+from retriever.files.layout import BIN
 from retriever.index import Index
 from retriever.interface.collections import free_path
-from retriever.layout import BIN
 from retriever.storage.upkeep.uploads import BIN_SECONDS, RECEIPT, empty_bin, uploads_folder
 from retriever.types import IndexStateError, UsageError
 

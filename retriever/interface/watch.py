@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from filelock import FileLock, Timeout
 
-from retriever.layout import WATCH_FILE
-from retriever.private_files import file_mode
+from retriever.files.layout import WATCH_FILE
+from retriever.files.private import file_mode
 from retriever.reading.changes import QUIET_SECONDS, TooManyFoldersError, is_noise
 from retriever.types import IndexStateError, RetrieverError
 

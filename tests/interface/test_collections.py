@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from retriever import durable
+from retriever.files import durable
 from retriever.index import Index
 from retriever.interface import collections as collection
 from retriever.interface.removal import (

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from retriever import durable
+from retriever.files import durable
 from retriever.index import Index
 from retriever.interface import collections as collection
 from retriever.interface.remains import clear_collections, clear_remains

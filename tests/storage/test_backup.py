@@ -16,8 +16,9 @@ from typing import Any
 import pytest
 
 from retriever import Document, Index, Page
+from retriever.files import durable
 from retriever.interface import collections
-from retriever.storage.upkeep import archive, backup, scratch
+from retriever.storage.upkeep import archive, backup
 from retriever.types import IndexStateError, UsageError
 from tests.fakes import FakeEmbedder
 
@@ -201,11 +202,12 @@ def fail(number: int) -> Callable[..., None]:
     return raise_
 
 
-@pytest.mark.parametrize("at", ["_copy_catalog", "_copy_file", "_settle", "publish_folder"])
+@pytest.mark.parametrize("at", ["_copy_catalog", "_copy_file", "_settle", "durable.publish_folder"])
 def test_a_full_disk_is_a_sentence_and_leaves_nothing(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: str
 ) -> None:
-    monkeypatch.setattr(backup, at, fail(errno.ENOSPC))
+    *module, name = at.split(".")
+    monkeypatch.setattr(durable if module else backup, name, fail(errno.ENOSPC))
     said = r"the backup .*copy was not made: the disk with .* is full"
     with Index.open(folder) as index, pytest.raises(IndexStateError, match=said):
         index.backup(tmp_path / "copy")
@@ -225,13 +227,14 @@ def test_room_is_looked_for_first(
 
 
 @pytest.mark.skipif(os.name != "posix", reason="a process is killed by a fork that ends")
-@pytest.mark.parametrize("at", ["_copy_vector_files", "_settle", "publish_file"])
+@pytest.mark.parametrize("at", ["_copy_vector_files", "_settle", "durable.publish_new"])
 def test_what_a_killed_backup_leaves_is_removed_by_the_next(
     folder: Path, tmp_path: Path, at: str, expected: list[Any]
 ) -> None:
     child = os.fork()
     if not child:  # as if killed there: nothing is cleaned up
-        setattr(backup, at, lambda *_: os._exit(9))
+        *module, name = at.split(".")
+        setattr(durable if module else backup, name, lambda *_: os._exit(9))
         with Index.open(folder) as index:
             index.backup(tmp_path / "copy.zip")
         os._exit(0)
@@ -245,7 +248,7 @@ def test_what_a_killed_backup_leaves_is_removed_by_the_next(
 
 
 def test_the_scratch_folder_of_a_running_backup_stays(tmp_path: Path) -> None:
-    one, two = (scratch.scratch_folder(tmp_path / name) for name in ("one", "two"))
+    one, two = (backup._scratch(tmp_path / name) for name in ("one", "two"))
     with one as first, two as second:
         assert first.exists()
         assert second.exists()

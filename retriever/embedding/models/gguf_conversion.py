@@ -18,7 +18,6 @@ from contextlib import redirect_stderr
 from pathlib import Path
 from typing import Any
 
-from retriever.durable import rename, sync_tree
 from retriever.embedding.models import devices
 from retriever.embedding.models.architectures import (
     check_complete,
@@ -27,6 +26,7 @@ from retriever.embedding.models.architectures import (
     quiet_transformers,
 )
 from retriever.embedding.models.gguf_header import Header, Tensor, read_header
+from retriever.files.durable import rename, sync_tree
 from retriever.types import ModelError
 
 log = logging.getLogger(__name__)

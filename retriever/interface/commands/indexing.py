@@ -11,6 +11,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from retriever.files.layout import CATALOG_FILE, kind_of
 from retriever.interface.commands.arguments import (
     reading_arguments,
     requested_embedder,
@@ -26,7 +27,6 @@ from retriever.interface.commands.output import (
 )
 from retriever.interface.terminal.characters import one_line
 from retriever.interface.terminal.printing import out, rewrite_line, tell
-from retriever.layout import CATALOG_FILE, kind_of
 from retriever.types import Progress, UsageError
 
 if TYPE_CHECKING:

@@ -93,7 +93,7 @@ def write(
             if means is not None:
                 writer.set_calibration(means, facts or {})
             writer.set_vector_file(row)
-        _clean(catalog.folder, {*names_of(old), *names_of(row)})
+        _clean(catalog.folder, old, row)
 
 
 def names_of(row: VectorFile | None) -> list[str]:

@@ -12,8 +12,8 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from retriever.layout import WANTED_FILE
-from retriever.private_files import open_descriptor
+from retriever.files.layout import WANTED_FILE
+from retriever.files.private import open_descriptor
 
 FILE = WANTED_FILE
 _TAKEN = f"{FILE}.read"

@@ -18,9 +18,16 @@ from functools import partial
 from pathlib import Path
 from typing import Self
 
-from retriever.durable import make_folder, rename
-from retriever.layout import CATALOG_FILE, LOCK_FILE, NEW_CATALOG, is_part, kind_of, unreachable
-from retriever.private_files import open_private, tighten
+from retriever.files.durable import make_folder, rename
+from retriever.files.layout import (
+    CATALOG_FILE,
+    LOCK_FILE,
+    NEW_CATALOG,
+    is_part,
+    kind_of,
+    unreachable,
+)
+from retriever.files.private import open_private, tighten
 from retriever.storage.catalog import filter_sql, foreign, fulltext, schema, seals
 from retriever.storage.catalog.checked import REMEDY, Damage
 from retriever.storage.catalog.id_cache import IdCaches

@@ -15,11 +15,9 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
+from retriever.files.layout import VECTOR_FILE, is_part
 from retriever.storage.catalog import schema, seals
 from retriever.types import IndexStateError
-
-VECTOR_FILE = re.compile(r"vectors-\d{8,}\.faiss")
-"""The names of vector files: the catalog says which one is current."""
 
 _OPEN = (
     "PRAGMA trusted_schema = OFF",  # no function with effects outside runs from the schema
@@ -35,11 +33,11 @@ _DELETION = re.compile(
 
 
 def check_entries(folder: Path) -> None:
-    """Raise IndexStateError if the folder holds a link, a pipe or a device."""
+    """Raise IndexStateError if a part of the index is a link, a pipe or a device."""
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
-                kind = _special(entry)
+                kind = _special(entry) if is_part(entry.name) else ""
                 if kind:
                     raise IndexStateError(
                         f"{entry.name!r} in {folder} is {kind}, which an index never holds: it may "
@@ -104,4 +102,4 @@ def _normalised(sql: str) -> str:
     return " ".join(sql.split()).replace(" IF NOT EXISTS", "").rstrip("; ")
 
 
-__all__ = ["VECTOR_FILE", "check_entries", "check_schema", "harden", "is_vector_file"]
+__all__ = ["check_entries", "check_schema", "harden", "is_vector_file"]

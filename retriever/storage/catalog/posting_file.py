@@ -24,8 +24,8 @@ from pathlib import Path
 import numpy as np
 
 from retriever.arrays import Keys
-from retriever.durable import publish
-from retriever.private_files import open_private
+from retriever.files.durable import publish
+from retriever.files.private import open_private
 from retriever.text.words import STOP
 
 MIN_DOCUMENTS = 1_000

@@ -17,10 +17,10 @@ import zlib
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from retriever.layout import CATALOG_FILE, FACTS_FILE, UPLOADS
-from retriever.private_files import make_folder, open_private
+from retriever.files.layout import CATALOG_FILE, FACTS_FILE, UPLOADS
+from retriever.files.private import make_folder, open_private
+from retriever.files.zip_directory import TAIL, directory_bytes
 from retriever.types import IndexStateError
-from retriever.zip_directory import TAIL, directory_bytes
 
 ENDING = ".zip"
 """The ending of an archive's name; without it, a backup is a folder."""

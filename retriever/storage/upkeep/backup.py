@@ -17,19 +17,18 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from retriever.layout import CATALOG_FILE, FACTS_FILE, LOCK_FILE, UPLOADS, kind_of
-from retriever.private_files import make_folder, open_private
+from retriever.files import durable
+from retriever.files.layout import CATALOG_FILE, FACTS_FILE, LOCK_FILE, UPLOADS, kind_of
+from retriever.files.private import make_folder, open_private
 from retriever.storage.backends import vector_files
 from retriever.storage.backends.search_state import row_path
 from retriever.storage.catalog import Catalog, Reader
 from retriever.storage.catalog.postings import posting_path
 from retriever.storage.upkeep import archive
-from retriever.storage.upkeep.scratch import publish_file, publish_folder, scratch_folder
 from retriever.storage.upkeep.uploads import move_uploads, uploads_folder
 from retriever.types import IndexStateError, UsageError
 
 _OTHER_ARCHIVES = re.compile(r"\.(tar|tgz|gz|bz2|xz|zst|7z|rar|sqlite)$", re.IGNORECASE)
-_HALF_UPLOAD = re.compile(r"\.[0-9a-f]{32}\.part")
 _UPLOADS_ROOT = "uploads_root"  # the meta value with the root that the rows of uploads have
 _BLOCK = 1 << 20
 
@@ -54,7 +53,7 @@ def back_up(catalog: Catalog, to: Path) -> Backup:
     target = to.absolute()
     _check_target(target, catalog.folder)
     is_file = _is_archive(target)
-    with _told("the backup", target), scratch_folder(target) as scratch:
+    with _told("the backup", target), _scratch(target) as scratch:
         _check_room(catalog, target.parent, is_file)
         made = scratch / "index"
         make_folder(made)
@@ -67,9 +66,9 @@ def back_up(catalog: Catalog, to: Path) -> Backup:
         if is_file:
             archive.pack(made, scratch / "archive")
             size = (scratch / "archive").stat().st_size
-            publish_file(scratch / "archive", target)
+            durable.publish_new(scratch / "archive", target)
         else:
-            publish_folder(made, target)
+            durable.publish_folder(made, target)
     return Backup(str(to), size, *counts, uploads)
 
 
@@ -87,7 +86,7 @@ def restore(source: Path, folder: Path) -> Backup:
             _check_target(target, catalog.folder, archives=False)
             return back_up(catalog, folder)
     _check_target(target, source.absolute(), archives=False)
-    with _told("the index", target), scratch_folder(target) as scratch:
+    with _told("the index", target), _scratch(target) as scratch:
         made = scratch / "index"
         make_folder(made)
         archive.unpack(source, made)
@@ -95,8 +94,16 @@ def restore(source: Path, folder: Path) -> Backup:
             counts = _counts(reader)
         _settle(made, "", str(uploads_folder(target)), counts)
         uploads, size = _count_files(made / UPLOADS), _bytes(made)
-        publish_folder(made, target)
+        durable.publish_folder(made, target)
     return Backup(str(folder), size, *counts, uploads)
+
+
+@contextmanager
+def _scratch(target: Path) -> Iterator[Path]:
+    """A private folder beside `target`, removed at the end; first, those of killed processes."""
+    durable.sweep(target.parent)
+    with durable.temporary_folder(target.parent) as folder:
+        yield folder
 
 
 def _is_archive(target: Path) -> bool:
@@ -234,7 +241,7 @@ def _files(folder: Path) -> Iterator[Path]:
     for current, _, names in os.walk(folder):
         for name in sorted(names):
             path = Path(current, name)
-            if not _HALF_UPLOAD.fullmatch(name) and path.is_file() and not path.is_symlink():
+            if not durable.is_temporary(name) and path.is_file() and not path.is_symlink():
                 yield path
 
 

@@ -22,8 +22,8 @@ import faiss as _faiss
 import numpy as np
 
 from retriever.arrays import Keys, Scores, Vectors
-from retriever.durable import publish
-from retriever.private_files import open_private
+from retriever.files.durable import publish
+from retriever.files.private import open_private
 from retriever.storage.vectors.exact import (
     MARGIN,
     check_query,

@@ -27,8 +27,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retriever.arrays import DoubleScores, DoubleVectors, Integers, Keys, Vectors
-from retriever.durable import publish
-from retriever.private_files import open_private
+from retriever.files.durable import publish
+from retriever.files.private import open_private
 
 _MAGIC = b"wvarows1"
 _TRAILER = struct.Struct("<QIQ8s")

@@ -20,7 +20,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, BinaryIO
 
-from retriever import private_files
+from retriever.files import private
 
 try:
     import fcntl
@@ -54,7 +54,7 @@ def sync_tree(folder: Path) -> None:
 def make_folder(folder: Path) -> None:
     """Make a folder, and those around it that are missing, so that they survive."""
     missing = [one for one in (folder, *folder.parents) if not one.exists()]
-    private_files.make_folder(folder)
+    private.make_folder(folder)
     for one in reversed(missing):
         sync_folder(one.parent)
 
@@ -70,6 +70,29 @@ def publish(file: IO[bytes], temporary: Path, path: Path) -> None:
     sync_file(file)
     temporary.replace(path)
     sync_folder(path.parent)
+
+
+def publish_new(made: Path, target: Path) -> None:
+    """Give a complete file its name, unless another file has it: then FileExistsError."""
+    with made.open("rb+") as file:
+        sync_file(file)
+    try:
+        os.link(made, target)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links
+        if os.path.lexists(target):
+            raise FileExistsError(f"{target} exists") from None
+        made.rename(target)
+    sync_folder(target.parent)
+
+
+def publish_folder(made: Path, target: Path) -> None:
+    """Give a complete folder its name, which an empty folder may have."""
+    sync_tree(made)
+    if os.name == "nt" and target.exists():  # pragma: no cover - a rename replaces it elsewhere
+        target.rmdir()
+    rename(made, target)
 
 
 def rename(path: Path, target: Path) -> None:
@@ -92,7 +115,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 def temporary_file(folder: Path) -> Iterator[tuple[BinaryIO, Path]]:
     """A file under a hidden name that is locked, and removed if it still has that name at the end.
 
-    Its rights are those of `retriever.private_files`.
+    Its rights are those of `retriever.files.private`.
     """
     path = folder / f".{uuid.uuid4().hex}.part"
     file = _open_locked(path)
@@ -108,7 +131,7 @@ def temporary_folder(parent: Path) -> Iterator[Path]:
     """A folder under a hidden name that is locked, and removed at the end."""
     while True:
         folder = parent / f".{uuid.uuid4().hex}{_FOLDER}"
-        private_files.make_folder(folder)
+        private.make_folder(folder)
         try:
             lock = _open_locked(folder / _LOCK)
             break
@@ -185,7 +208,7 @@ def _contents(folder: Path) -> bool:
 def _open_locked(path: Path) -> BinaryIO:
     """A new file, locked. It may be swept before it is locked: then it is made again."""
     while True:
-        file = os.fdopen(private_files.open_descriptor(path, os.O_RDWR | os.O_CREAT), "wb+")
+        file = os.fdopen(private.open_descriptor(path, os.O_RDWR | os.O_CREAT), "wb+")
         _lock(file, wait=True)
         with suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(file.fileno()), path.stat()):
@@ -211,6 +234,8 @@ __all__ = [
     "is_temporary",
     "make_folder",
     "publish",
+    "publish_folder",
+    "publish_new",
     "remove",
     "rename",
     "replacing",

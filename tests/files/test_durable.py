@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from retriever import durable
+from retriever.files import durable
 
 
 def names(folder: Path) -> list[str]:

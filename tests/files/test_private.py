@@ -13,8 +13,8 @@ import pytest
 
 from retriever import Index
 from retriever.cache import write_atomically
+from retriever.files.private import make_folder, open_private, tighten
 from retriever.interface import collections, removal
-from retriever.private_files import make_folder, open_private, tighten
 from retriever.storage.backends import vector_files
 from tests.fakes import FakeEmbedder
 
@@ -79,7 +79,7 @@ def test_an_index_that_others_can_read_is_closed_when_it_is_written(
     folder = fill(tmp_path, monkeypatch)
     outside = tmp_path / "outside.txt"
     outside.write_text("not in the index")
-    (folder / "vectors-x.faiss").symlink_to(outside)
+    (folder / "latest").symlink_to(outside)
     (folder / "mine.txt").write_text("not of the index")
     for path in (outside, folder / "mine.txt", *folder.iterdir(), folder):
         path.chmod(0o755 if path.is_dir() else 0o644)
@@ -98,7 +98,7 @@ def test_a_group_shares_an_index_by_the_setgid_bit_of_its_folder(
     home = tmp_path / "team"
     home.mkdir()
     home.chmod(0o2770)
-    monkeypatch.setattr("tests.test_private_files.assert_private", lambda folder: None)
+    monkeypatch.setattr("tests.files.test_private.assert_private", lambda folder: None)
     os.umask(0o077)  # the rights of the folder count
     folder = fill(home, monkeypatch)
     for path, found in modes(folder).items():

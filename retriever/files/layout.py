@@ -24,7 +24,7 @@ BIN = "removed"
 FACTS_FILE = "collection.json"
 WANTED_FILE = "wanted"
 
-VECTOR_FILE = re.compile(r"vectors-\d+\.faiss")
+VECTOR_FILE = re.compile(r"vectors-\d{8,}\.faiss")
 """The name of a vector file. Those of the files beside it begin with it."""
 
 

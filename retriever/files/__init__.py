@@ -1,0 +1,1 @@
+"""Files as this program writes them: what an index holds by name, whose they are, what survives."""
