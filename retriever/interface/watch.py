@@ -28,7 +28,7 @@ MAX_PLACES = 1_000
 
 POLL_SECONDS = 60.0
 
-_SCAN_SHARE = 5.0  # the next comparison waits so many times as long as the last one took
+_MAX_SCAN_PAUSE = 10.0  # seconds; the next comparison waits as long as the last one took
 _MAX_PAUSE = 60.0  # seconds between two tries
 
 
@@ -147,7 +147,7 @@ class Follower:
         ended = self.watched.clock()
         self._pause, self._said = 0.0, ""
         if everything:
-            self._next_scan = ended + _SCAN_SHARE * (ended - started)
+            self._next_scan = ended + min(_MAX_SCAN_PAUSE, ended - started)
         self.places |= set(report.growing)
         self._next_try = ended + (QUIET_SECONDS if report.growing else 0.0)
         self.watched.tell(report)

@@ -77,6 +77,7 @@ SMALLER = {  # options that shorten commands which read much by default
     "bench": "--tiny --parts start --index INDEX --json FIGURES",
     "serving": "--tiny",
     "soak": "--tiny",
+    "watch": "--tiny",
 }
 TABLES = {  # output of commands that print no table
     "difficult_files": "found by a sentence of their own: 4 of 4; not: []",

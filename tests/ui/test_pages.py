@@ -6,8 +6,10 @@ import html
 import json
 import re
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import unquote_plus
 
 import pytest
@@ -632,6 +634,55 @@ def test_nothing_is_changed_while_another_process_writes(
         writer.backend.release()
     st.cache_resource.clear()  # what is known of an index may be two seconds old
     assert not app.run().button(key="FormSubmitter:folder-form-Add and index").disabled
+
+
+class Following:
+    """Processes that follow are only noted."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.of: dict[Path, SimpleNamespace] = {}
+        self.ended = 0
+        monkeypatch.setattr(Jobs, "follow", lambda jobs, *what: self.follow(*what))
+        monkeypatch.setattr(Jobs, "stop_following", lambda jobs, folder: self.stop(folder))
+        monkeypatch.setattr(Jobs, "follower", lambda jobs, folder: self.of.get(folder))
+
+    def follow(self, folder: Path, paths: list[str]) -> SimpleNamespace:
+        self.of[folder] = SimpleNamespace(
+            running=True, paths=tuple(paths), started=time.time() - 62, problem=""
+        )
+        return self.of[folder]
+
+    def stop(self, folder: Path) -> None:
+        self.ended += self.of.pop(folder, None) is not None
+
+
+def test_a_collection_is_kept_up_to_date_by_a_switch(
+    page: Callable[..., AppTest], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noted = Following(monkeypatch)
+    folder, docs = tmp_path / "notes", tmp_path / "docs"
+    with Index.open_or_create(folder, FakeEmbedder()) as made:
+        for place in (docs, folder / "uploads"):
+            place.mkdir()
+            (place / "a.txt").write_text("The gecko sleeps.", "utf-8")
+        made.sync([docs, folder / "uploads"])
+    app = at_collections(page(folder))
+    (switch,) = (one for one in app.toggle if one.label == "Keep up to date")
+    assert not switch.value
+    switch.set_value(True).run()
+    assert noted.of[folder].paths == (str(docs),)  # uploads are indexed by the page itself
+    (switch,) = (one for one in app.toggle if one.label == "Keep up to date")
+    assert switch.value
+    assert "Followed for 1:02." in words(app)
+    again = at_collections(page(folder))  # another visitor sees the same
+    assert [one.value for one in again.toggle if one.label == "Keep up to date"] == [True]
+    noted.of[folder].running, noted.of[folder].problem = False, "the disk is full"
+    app.run()
+    assert "Not followed any more: the disk is full." in words(app)
+    noted.of[folder].running = True
+    app.run()
+    next(one for one in app.toggle if one.label == "Keep up to date").set_value(False).run()
+    assert (noted.ended, noted.of) == (1, {})
 
 
 def test_the_ledger_shows_what_is_left_out_on_purpose(
