@@ -37,7 +37,7 @@ any; those of a sheet are "sheet NAME, comments" and "sheet NAME, text boxes".
 
 from __future__ import annotations
 
-import stat
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -52,6 +52,7 @@ from retriever.reading.pdf import attached, headers_footers, reader
 from retriever.reading.pictures import images, ocr
 from retriever.reading.plain import code, notebook, subtitles, text, vobjects
 from retriever.reading.recognised import OCR_VERSION
+from retriever.reading.regular import open_regular, read_blocks
 from retriever.reading.tables import delimited, jsonl
 from retriever.types import Document, ReadError
 
@@ -273,16 +274,15 @@ def read_bytes(data: bytes, name: str, options: ReadOptions) -> Document:
 
 def _load(path: Path) -> bytes:
     try:
-        facts_of_file = path.stat()
-        if not stat.S_ISREG(facts_of_file.st_mode):
-            raise ReadError("not a regular file")
-        if facts_of_file.st_size > MAX_BYTES:
-            raise ReadError(
-                f"too large: {facts_of_file.st_size:,} bytes, the limit is {MAX_BYTES:,}; split it"
+        with open_regular(path) as stream:
+            size = os.fstat(stream.fileno()).st_size
+            data = (
+                b"".join(read_blocks(stream, size + 1, MAX_BYTES + 1)) if size <= MAX_BYTES else b""
             )
-        data = path.read_bytes()
     except OSError as error:
         raise ReadError(f"cannot be opened: {(error.strerror or str(error)).lower()}") from None
+    if max(size, len(data)) > MAX_BYTES:
+        raise ReadError(f"too large: {size:,} bytes, the limit is {MAX_BYTES:,}; split it")
     if not data:
         raise ReadError("zero bytes")
     return data
