@@ -16,14 +16,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from retriever.reading.formats import MAX_BYTES, format_of
+from retriever.reading.regular import open_regular, read_blocks
 from retriever.reading.scan import FoundFile, Target, is_below, place
-from retriever.types import DocumentRow, document_id
+from retriever.types import DocumentRow, ReadError, document_id
 
 RACY_SECONDS = 3.0
 """Seconds: a file changed so shortly before the scan may change again with the same timestamp."""
 
 HELD = -1
 """The timestamp of a document that is kept although its file has vanished; see `vanished`."""
+_BLOCK = 1 << 18  # bytes that are hashed at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,7 +284,10 @@ def _hash(file: FoundFile) -> str:
     if file.size > MAX_BYTES:
         return ""
     try:
-        with file.location.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
-    except OSError:
+        digest = hashlib.sha256()
+        with open_regular(file.location) as stream:
+            for block in read_blocks(stream, _BLOCK, MAX_BYTES + 1):
+                digest.update(block)
+        return digest.hexdigest()
+    except (OSError, ReadError):
         return ""

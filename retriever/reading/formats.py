@@ -38,7 +38,6 @@ any; those of a sheet are "sheet NAME, comments" and "sheet NAME, text boxes".
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -53,6 +52,7 @@ from retriever.reading.pdf import attached, headers_footers, reader
 from retriever.reading.pictures import images, ocr
 from retriever.reading.plain import code, notebook, subtitles, text, vobjects
 from retriever.reading.recognised import OCR_VERSION
+from retriever.reading.regular import open_regular, read_blocks
 from retriever.reading.tables import delimited, jsonl
 from retriever.types import Document, ReadError
 
@@ -276,10 +276,15 @@ def read_bytes(data: bytes, name: str, options: ReadOptions) -> Document:
 def _unchanging(path: Path) -> bytes:
     """The file's bytes, of one moment: it is read again if it was written to meanwhile."""
     for _ in range(_ATTEMPTS):
-        with path.open("rb") as file:
-            before = os.fstat(file.fileno())
-            data = file.read()
-            after = os.fstat(file.fileno())
+        with open_regular(path) as stream:
+            before = os.fstat(stream.fileno())
+            if before.st_size > MAX_BYTES:
+                raise ReadError(
+                    f"too large: {before.st_size:,} bytes, the limit is {MAX_BYTES:,}; split it"
+                )
+            # One byte more than there is tells that it grows, and no more is read of it.
+            data = b"".join(read_blocks(stream, before.st_size + 1, before.st_size + 1))
+            after = os.fstat(stream.fileno())
         same = (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns)
         if same and len(data) == after.st_size:
             return data
@@ -288,13 +293,6 @@ def _unchanging(path: Path) -> bytes:
 
 def _load(path: Path) -> bytes:
     try:
-        facts_of_file = path.stat()
-        if not stat.S_ISREG(facts_of_file.st_mode):
-            raise ReadError("not a regular file")
-        if facts_of_file.st_size > MAX_BYTES:
-            raise ReadError(
-                f"too large: {facts_of_file.st_size:,} bytes, the limit is {MAX_BYTES:,}; split it"
-            )
         data = _unchanging(path)
     except OSError as error:
         raise ReadError(f"cannot be opened: {(error.strerror or str(error)).lower()}") from None

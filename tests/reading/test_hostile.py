@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import io
+import os
 import re
+import socket
 import time
 import zipfile
 from collections.abc import Callable
+from pathlib import Path
 
 import docx
 import openpyxl
 import pptx
 import pytest
 
-from retriever.reading.formats import read_bytes
+from retriever.index import Index
+from retriever.reading.formats import read_bytes, read_document
 from retriever.reading.markup.markdown import split_front_matter
 from retriever.reading.options import ReadOptions
 from retriever.reading.pages import unify_lines
+from retriever.reading.regular import read_blocks
+from retriever.types import ReadError
+from tests.fakes import FakeEmbedder
 from tests.reading.test_opendocument import saved
 
 
@@ -138,3 +145,59 @@ def test_a_header_of_many_encoded_words_takes_little_time() -> None:
     assert seconds(lambda: texts(mail, "a.eml")) < 5
     (found,) = texts(mail, "a.eml")
     assert found.endswith("The text.")
+
+
+def test_what_has_no_end_is_not_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.txt")  # nobody writes to it: to open it would wait
+    (tmp_path / "zero.txt").symlink_to("/dev/zero")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "s.txt"))
+    for name in ("pipe.txt", "zero.txt"):
+        with pytest.raises(ReadError, match=r"^not a regular file$"):
+            read_document(tmp_path / name, name)
+    with pytest.raises(ReadError, match="cannot be opened"):
+        read_document(tmp_path / "s.txt", "s.txt")
+    with (tmp_path / "sparse.txt").open("wb") as sparse:
+        sparse.truncate(1 << 40)
+    with pytest.raises(ReadError, match=r"^too large: 1,099,511,627,776 bytes"):
+        read_document(tmp_path / "sparse.txt", "sparse.txt")
+
+
+class Growing(io.BytesIO):
+    """A file that another program writes as fast as it is read."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        assert (size or -1) > 0, "it has no end"
+        return b"x" * (size or 0)
+
+
+def test_a_file_that_grows_without_an_end_is_read_up_to_a_limit() -> None:
+    assert sum(map(len, read_blocks(Growing(), 64, 1_000))) == 1_000
+
+
+NAMES = (
+    *(b"a" * 251 + b".txt", b"con.txt", b"a:b?.txt", b"\xff\xfe.txt", b"\xed\xa0\x80.txt"),
+    *(b"line\nbreak.txt", b"\x1b]52;c;eA==\x07.txt", b"\x01\x7f.txt", b" .txt", b"'; DROP.txt"),
+    *("\u202egnp.txt".encode(), "e\u0301.txt".encode(), b"-rf.txt", b"=1+1.txt", b"%s{0}.txt"),
+)
+
+
+def is_utf_8(name: bytes) -> bool:
+    return name.decode("utf-8", "ignore").encode() == name
+
+
+def test_files_of_any_name_are_indexed_and_found(tmp_path: Path) -> None:
+    docs = tmp_path / "docs"
+    docs.mkdir()
+    for number, name in enumerate(NAMES):
+        (docs / os.fsdecode(name)).write_text(f"The word{number}word is only here.")
+    with Index.open_or_create(tmp_path / "index", FakeEmbedder()) as index:
+        report = index.sync(docs)
+        refused = [file.reason for file in report.files if file.reason]
+        assert refused == ["its name, or its folder's, is not valid UTF-8; rename it"] * 2
+        for number, name in enumerate(NAMES):
+            if not is_utf_8(name):
+                continue
+            (hit, *_) = index.search(f"word{number}word", 1, mode="keyword")
+            assert os.fsencode(hit.chunk.path) == name
+        assert len(index.documents()) == len(NAMES) - 2
