@@ -77,11 +77,10 @@ def test_a_folder_for_each_stage_and_few_modules_beside_them() -> None:
 
 def test_measurements_leave_nothing_at_the_top() -> None:
     """What is committed beside the folders and files that belong there was left by a command."""
-    if not (ROOT / ".git").exists():
-        pytest.skip("not a git checkout: nothing can be committed here")
-    listed = subprocess.run(
-        ["git", "-C", str(ROOT), "ls-files", "--cached"], capture_output=True, text=True, check=True
-    )
+    command = ["git", "-C", str(ROOT), "ls-files", "--cached"]
+    listed = subprocess.run(command, capture_output=True, text=True, check=False)
+    if listed.returncode:
+        pytest.skip(f"git does not list the files: {listed.stderr.strip()}")
     top = {line.partition("/")[0] for line in listed.stdout.splitlines()}
     folders = {".ci", "benchmarks", "data", "docs", "indexes", "retriever", "tests", "ui"}
     documents = {"CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "README.md", "SECURITY.md"}
