@@ -354,6 +354,20 @@ def test_the_modules_that_are_named_exist() -> None:
         assert exists != (path in TO_BE_WRITTEN), f"{document} names {path}"
 
 
+def test_the_commands_of_the_tests_exist() -> None:
+    """`benchmarks.kills` and others, which the promises name as what holds them."""
+    named = {
+        code
+        for document in (*MANUAL, "SECURITY.md")
+        for code in inline_code(document)
+        if re.fullmatch(r"benchmarks\.\w+", code)
+    }
+    assert len(named) > 3
+    for code in sorted(named):
+        module = ROOT / code.replace(".", "/")
+        assert module.with_suffix(".py").exists() or (module / "__main__.py").exists(), code
+
+
 def test_public_names_are_the_documented_ones() -> None:
     import retriever
 

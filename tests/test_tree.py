@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import subprocess
 import tomllib
 from collections import defaultdict
 from pathlib import Path
@@ -75,6 +76,19 @@ def test_a_folder_for_each_stage_and_few_modules_beside_them() -> None:
     folders = {path.name for path in inside if path.is_dir() and any(path.glob("*.py"))}
     assert folders == {*STAGES, *ADAPTERS, *FOUNDATIONS}
     assert len([path for path in inside if path.suffix == ".py"]) <= 9
+
+
+def test_measurements_leave_nothing_at_the_top() -> None:
+    """What is committed beside the folders and files that belong there was left by a command."""
+    command = ["git", "-C", str(ROOT), "ls-files", "--cached"]
+    listed = subprocess.run(command, capture_output=True, text=True, check=False)
+    if listed.returncode:
+        pytest.skip(f"git does not list the files: {listed.stderr.strip()}")
+    top = {line.partition("/")[0] for line in listed.stdout.splitlines()}
+    folders = {".ci", "benchmarks", "data", "docs", "indexes", "retriever", "tests", "ui"}
+    documents = {"CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "README.md", "SECURITY.md"}
+    settings = {".gitignore", "Makefile", "constraints.txt", "pyproject.toml"}
+    assert top == folders | documents | settings
 
 
 def test_rooms_import_in_one_direction_only() -> None:
