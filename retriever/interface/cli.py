@@ -36,6 +36,7 @@ from retriever.interface.commands.output import (
 )
 from retriever.interface.commands.searching import run_explain, run_search
 from retriever.interface.commands.serving import run_mcp, run_serve
+from retriever.interface.commands.verifying import run_verify
 from retriever.interface.options import make_parser
 from retriever.interface.terminal.characters import one_line
 from retriever.types import RetrieverError, UsageError
@@ -127,6 +128,7 @@ COMMANDS = {
     "models fetch": run_models_fetch,
     "models remove": run_models_remove,
     "report": run_report,
+    "verify": run_verify,
     "doctor": run_doctor,
 }
 
