@@ -83,6 +83,7 @@ from retriever.types import (
 
 if TYPE_CHECKING:
     from retriever.indexing.sync import SyncReport
+    from retriever.storage.backends.verifying import VerifyReport
     from retriever.storage.upkeep.backup import Backup
     from retriever.storage.upkeep.compact import Compaction
 
@@ -864,6 +865,14 @@ class Index:
             raise UsageError(f"neighbours are those of a Chunk; this is none: {chunk!r:.80}")
         with self._reading() as catalog:
             return neighbours(chunk, catalog, before=before, after=after)
+
+    def verify(self, progress: Callable[[str, int, int], None] | None = None) -> VerifyReport:
+        """Check every row and every derived file of the index, as `wva verify` does."""
+        if self._folder is None:
+            raise UsageError("only an index in a folder can be verified")
+        from retriever.indexing.verify import nothing, verify_index
+
+        return verify_index(self._folder, progress or nothing)
 
     def info(self) -> dict[str, Any]:
         """Counts, model, calibration, store, sizes, last run, running progress: plain JSON."""

@@ -173,7 +173,7 @@ class Repair:
             row = _row(writer, owner)
             name = checked.name_of(row) if row else f"document {owner}"
             _delete(writer, owner)
-        self._gone.append(f"{name}: the whole document; index it again if you have it")
+        self._gone.append(f"{name}: the whole document; wva index reads its file if there is one")
 
     # The rest
 

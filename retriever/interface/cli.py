@@ -38,6 +38,7 @@ from retriever.interface.commands.output import (
 from retriever.interface.commands.searching import run_explain, run_search
 from retriever.interface.commands.serving import run_mcp, run_serve
 from retriever.interface.commands.upkeep import run_backup, run_compact, run_restore
+from retriever.interface.commands.verifying import run_verify
 from retriever.interface.commands.watching import run_watch
 from retriever.interface.options import make_parser
 from retriever.interface.terminal.characters import one_line
@@ -137,6 +138,7 @@ COMMANDS = {
     "models fetch": run_models_fetch,
     "models remove": run_models_remove,
     "report": run_report,
+    "verify": run_verify,
     "doctor": run_doctor,
 }
 

@@ -120,6 +120,7 @@ def make_parser(run: Mapping[str, Run]) -> argparse.ArgumentParser:
         "left out on purpose and named here by kind. A file with other words is partial."
     )
     _add_upkeep(commands, run)
+    _add_verify(commands, run)
     _add_models(commands, run)
     doctor = _command(
         commands, "doctor", run["doctor"], "check this machine: packages, device, speed, caches"
@@ -128,6 +129,24 @@ def make_parser(run: Mapping[str, Run]) -> argparse.ArgumentParser:
         "--quick", action="store_true", help="do not load the model to measure its speed"
     )
     return parser
+
+
+def _add_verify(commands: Commands, run: Mapping[str, Run]) -> None:
+    parser = _command(
+        commands, "verify", run["verify"], "check everything in an index, and mend what is damaged"
+    )
+    _index_option(parser)
+    parser.add_argument(
+        "--repair",
+        action="store_true",
+        help="mend what is damaged: from the rows' hashes, from the index itself, by the model, "
+        "or from the files",
+    )
+    _device_options(parser)
+    parser.epilog = (
+        "Exit codes: 0 the index is whole, 1 damage was found, or remains after a repair. A repair "
+        "says by name what could not be brought back."
+    )
 
 
 def _command(

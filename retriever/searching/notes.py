@@ -51,7 +51,7 @@ def search_notes(
     Whether a filter hides better passages needs the query's raw vector, `embed`, and the match
     `scale`. Without them that is not said, and it is not in keyword mode without the scale.
     """
-    notes = [*query.notes, *_coverage(snapshot, options)]
+    notes = [*query.notes, *snapshot.catalog.damage(), *_coverage(snapshot, options)]
     given = options.filter
     excluded = list(_excluded(snapshot, query, given))
     notes += excluded

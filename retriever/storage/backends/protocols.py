@@ -173,6 +173,9 @@ class CatalogReader(Vocabulary, Protocol):
     def match_scale(self) -> Mapping[str, Any] | None:
         """What `set_match_scale` stored; None without one, or after a change of the model."""
 
+    def damage(self) -> list[str]:
+        """What reads of this generation left out since it is damaged: a sentence, or none."""
+
     def documents(self, where: Filter | None = None) -> list[DocumentRow]:
         """All documents, ordered by source and path."""
 

@@ -82,11 +82,13 @@ def _synced(path: Path) -> None:
 
 
 def _mend_head(path: Path) -> None:
-    """Write what the head of every catalog holds."""
+    """Write what the head of every catalog holds, and fill up the last page of one cut off."""
     with path.open("r+b") as file:
         for place, data in _HEAD:
             file.seek(place)
             file.write(data)
+        size = file.seek(0, os.SEEK_END)
+        file.truncate(-(-size // schema.PAGE_SIZE) * schema.PAGE_SIZE)
 
 
 def _connect(path: Path) -> sqlite3.Connection:
@@ -97,6 +99,7 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 def _copy(old: sqlite3.Connection, new: sqlite3.Connection) -> None:
     old.execute("PRAGMA cell_size_check = ON")
+    old.execute("PRAGMA writable_schema = ON")  # else a file that was cut off is not opened
     new.execute(f"PRAGMA page_size = {schema.PAGE_SIZE}")
     new.execute("PRAGMA journal_mode = DELETE")
     new.execute("BEGIN")

@@ -34,7 +34,6 @@ ROWS = "rows"
 DERIVED = "derived"
 """The part of a finding about terms, lengths and the inverted index."""
 SCHEMA = "schema"
-SEALS = "seals"
 
 MOST = 1_000
 """Findings that are kept; the others are counted."""
@@ -52,7 +51,7 @@ Hashes = NDArray[np.uint64]
 class Finding:
     """Damage: `what` of which `document` (empty if of the index itself), and how to mend it.
 
-    `part` is the table, or one of `DATABASE`, `DERIVED`, `SCHEMA`, `SEALS` and "vector file";
+    `part` is the table, or one of `DATABASE`, `ROWS`, `DERIVED`, `SCHEMA` and "vector file";
     `key` is the key of the row's seal, and `owner` its document's key.
     """
 
@@ -456,8 +455,8 @@ __all__ = [
     "MOST",
     "ROWS",
     "SCHEMA",
-    "SEALS",
     "CatalogCheck",
     "Finding",
     "Findings",
+    "is_damaged",
 ]
