@@ -6,18 +6,22 @@ does without.
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import io
 import os
-import tempfile
+import uuid
 from collections.abc import Callable
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from retriever.private_files import give_rights, make_folder
+from retriever.private_files import file_mode, make_folder, open_private
 
 if TYPE_CHECKING:
     from retriever.arrays import Vectors
+
+_UNFINISHED = ".part"
 
 SHIPPED = Path(__file__).with_name("embedding") / "shipped"
 """Arrays of the default model that come with the package, so that no user has to compute them."""
@@ -34,12 +38,36 @@ def cache_folder() -> Path:
 
 
 def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Write a file with `write`; it appears at `path` only when it is complete."""
+    """Write a file with `write`; it appears at `path` only when it is complete.
+
+    What killed processes have left of this file is removed first. A process holds a lock on what it
+    writes, so that it is not taken for such a remain.
+    """
+    from filelock import FileLock  # a command that writes nothing does without
+
     make_folder(path.parent)
-    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as scratch:
-        write(scratch)  # type: ignore[arg-type]  # a wrapper with all of a binary file's methods
-    give_rights(Path(scratch.name))
-    Path(scratch.name).replace(path)
+    _remove_unfinished(path)
+    scratch = path.with_name(f".{path.name}.{uuid.uuid4().hex}{_UNFINISHED}")
+    lock = FileLock(scratch, mode=file_mode(path.parent))
+    try:
+        # Windows neither removes nor renames what is open: there it needs no lock.
+        with nullcontext() if os.name == "nt" else lock:
+            with open_private(scratch) as file:
+                write(file)
+            scratch.replace(path)
+    except BaseException:
+        scratch.unlink(missing_ok=True)
+        raise
+
+
+def _remove_unfinished(path: Path) -> None:
+    """Remove what killed processes have left of a file that `write_atomically` writes."""
+    from filelock import FileLock, Timeout
+
+    for scratch in path.parent.glob(f".{glob.escape(path.name)}.*{_UNFINISHED}"):
+        free = nullcontext() if os.name == "nt" else FileLock(scratch, blocking=False)
+        with suppress(Timeout, OSError), free:
+            scratch.unlink(missing_ok=True)
 
 
 def cached_array(name: str, shape: tuple[int, ...], compute: Callable[[], Vectors]) -> Vectors:

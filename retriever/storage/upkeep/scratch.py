@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -51,13 +52,19 @@ def remove_unfinished(parent: Path) -> None:
     for folder in parent.glob(f".*{_MARK}{'[0-9a-f]' * 8}"):
         lock = FileLock(folder / _LOCK, mode=0o600, thread_local=False)
         with suppress(Timeout, OSError):
-            if folder.is_symlink():
+            if not _is_own(folder):
                 continue
             lock.acquire(blocking=False)
             try:
                 shutil.rmtree(folder, ignore_errors=True)
             finally:
                 lock.release(force=True)
+
+
+def _is_own(folder: Path) -> bool:
+    """Whether this is a folder, and this user's; others may make one in a folder that all share."""
+    status = folder.lstat()
+    return stat.S_ISDIR(status.st_mode) and (os.name != "posix" or status.st_uid == os.geteuid())
 
 
 def publish_folder(made: Path, target: Path) -> None:
