@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from retriever.files.durable import replacing, sweep
+from retriever.files.durable import make_folder, replacing, sweep
 
 if TYPE_CHECKING:
     from retriever.arrays import Vectors
@@ -34,7 +34,7 @@ def cache_folder() -> Path:
 
 def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Write a file with `write`; it appears at `path` only when it is complete."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     sweep(path.parent)
     with replacing(path) as file:
         write(file)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import stat
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -162,7 +163,7 @@ def abandoned(folder: Path) -> Iterator[Path]:
     Each is locked while the caller has it, so that no other process takes it up.
     """
     try:
-        entries = sorted(one for one in folder.iterdir() if is_temporary(one.name))
+        entries = sorted(one for one in folder.iterdir() if _is_own(one))
     except OSError:
         return
     for entry in entries:
@@ -182,6 +183,19 @@ def abandoned(folder: Path) -> Iterator[Path]:
         with lock:
             if _lock(lock, wait=False) and entry.exists():
                 yield entry
+
+
+def _is_own(entry: Path) -> bool:
+    """Whether this is a temporary file or folder of this user, who may share the folder."""
+    if not is_temporary(entry.name):
+        return False
+    try:
+        status = entry.lstat()
+    except OSError:
+        return False
+    return not stat.S_ISLNK(status.st_mode) and (
+        os.name != "posix" or status.st_uid == os.geteuid()
+    )
 
 
 def is_temporary(name: str) -> bool:

@@ -61,11 +61,6 @@ def write_private(path: Path, data: bytes) -> None:
         file.write(data)
 
 
-def give_rights(path: Path) -> None:
-    """Give a file that a library has made the rights that belong to its folder."""
-    _allow(path, file_mode(path.parent))
-
-
 def file_mode(folder: Path) -> int:
     """The mode of a new file in a folder: its owner's, and the group's where it is shared."""
     return 0o600 | (_group_rights(folder) & 0o060)
@@ -115,7 +110,6 @@ def _allow(path: Path, mode: int) -> None:
 
 __all__ = [
     "file_mode",
-    "give_rights",
     "make_folder",
     "open_descriptor",
     "open_private",

@@ -20,6 +20,7 @@ import stat
 import struct
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -36,6 +37,7 @@ PROTOCOL = 2
 
 FOLDER = "ask"
 CONNECT_SECONDS = 1.0
+_MAKING_SECONDS = 60.0  # to bind a socket takes less than a millisecond
 ANSWER_SECONDS = 30.0
 """Longer than a page needs to load a small model, and to rerank by it."""
 
@@ -207,11 +209,15 @@ def _state(path: Path) -> Literal["answered", "stale", "unknown"]:
 
 
 def _remove_stale(folder: Path) -> None:
-    """Remove the sockets of pages that were killed."""
+    """Remove the sockets of pages that were killed, also while they made one."""
     for path in folder.glob("*.sock"):
         with contextlib.suppress(OSError):
             if _state(path) == "stale":
                 path.unlink()
+    for scratch in folder.glob(".ask-*"):
+        with contextlib.suppress(OSError):
+            if time.time() - scratch.lstat().st_mtime > _MAKING_SECONDS:
+                shutil.rmtree(scratch)
 
 
 def _is_private(folder: Path) -> bool:

@@ -114,3 +114,14 @@ def test_the_hub_s_models_are_listed_and_go_only_when_named(tmp_path: Path, cach
     assert not folder.exists()
     assert other.exists()
     assert data.exists()
+
+
+def test_the_scratch_of_any_killed_conversion_is_removed(tmp_path: Path, cache: Path) -> None:
+    """But for that of a conversion that still runs, whose lock is held."""
+    cache.mkdir(parents=True)
+    for name in ("gguf-00.tmp-killed", "gguf-11.tmp-running"):
+        (cache / name / "model").mkdir(parents=True)
+    with FileLock(cache / "gguf-11.lock"):
+        folder = cached.fetch_model(str(write_gguf(tmp_path / "tiny.gguf")))
+    left = {path.name for path in cache.iterdir() if path.is_dir()}
+    assert left == {folder.name, "gguf-11.tmp-running"}

@@ -130,6 +130,33 @@ def test_a_private_file_follows_no_link_and_may_have_to_be_new(tmp_path: Path) -
     assert (target.read_bytes(), mode(target)) == (b"new", 0o600)
 
 
+@pytest.mark.skipif(os.name != "posix", reason="a process is killed by a fork that ends")
+def test_what_a_killed_process_wrote_is_removed_by_the_next_that_writes_it(tmp_path: Path) -> None:
+    path = tmp_path / "[a] file"
+    child = os.fork()
+    if not child:
+        write_atomically(path, lambda file: os._exit(9))
+    os.waitpid(child, 0)
+    (left,) = tmp_path.iterdir()
+    assert mode(left) == 0o600
+    (tmp_path / ".other file.0.part").touch()
+
+    def write(file: object) -> None:
+        write_atomically(path, lambda other: other.write(b"other"))  # not taken for a remain
+
+    write_atomically(path, write)
+    assert {one.name for one in tmp_path.iterdir()} == {path.name, ".other file.0.part"}
+
+
+def test_what_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
+    def full(file: object) -> None:
+        raise OSError("the disk is full")
+
+    with pytest.raises(OSError, match="full"):
+        write_atomically(tmp_path / "file", full)
+    assert list(tmp_path.iterdir()) == []
+
+
 SCRIPT = """
 import os, sys
 from pathlib import Path

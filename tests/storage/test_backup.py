@@ -166,6 +166,28 @@ def test_a_vector_file_that_is_gone_is_made_anew(
     assert not caplog.records
 
 
+def test_an_index_from_elsewhere_takes_nothing_from_outside(
+    own: Path, tmp_path: Path, expected: list[Any]
+) -> None:
+    """Its uploads may hold links, and its catalog may name any file as the vector file."""
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "secret.txt").write_text("mine")
+    shutil.rmtree(own / "uploads")
+    (own / "uploads").mkdir()
+    (own / "uploads" / "secret.txt").symlink_to(outside / "secret.txt")
+    with sqlite3.connect(own / "catalog.sqlite") as connection:
+        connection.execute("UPDATE snapshots SET file = '../outside/secret.txt'")
+    connection.close()
+    with Index.open(own) as index:
+        assert index.backup(tmp_path / "copy").uploads == 0
+        index.compact()
+    assert answers(tmp_path / "copy") == expected
+    kinds = {path.name.split("-")[0] for path in (tmp_path / "copy").iterdir()}
+    assert kinds - {"LOCK"} == {"catalog.sqlite", "vectors"}
+    assert left(outside) == ["secret.txt"]
+
+
 def test_what_is_there_is_never_written_over(
     folder: Path, tmp_path: Path, expected: list[Any]
 ) -> None:

@@ -18,12 +18,12 @@ import shutil
 import struct
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from retriever.cache import cache_folder, write_atomically
 from retriever.embedding.models.architectures import OTHER_PARTS, first_line
@@ -183,9 +183,18 @@ def convert_gguf(path: Path) -> Path:
 
 
 def _clear_unfinished(target: Path) -> None:
-    """Delete the remains of a killed process. The caller holds the lock of `target`."""
-    for stale in target.parent.glob(f"{target.name}{UNFINISHED}*"):
-        shutil.rmtree(stale, ignore_errors=True)
+    """Delete the remains of killed processes. The caller holds the lock of `target`.
+
+    Those of another model are deleted too, unless its lock is held: it is being made then.
+    """
+    for stale in target.parent.glob(f"*{UNFINISHED}*"):
+        name = stale.name.partition(UNFINISHED)[0]
+        with suppress(Timeout, OSError):
+            if name == target.name:
+                shutil.rmtree(stale, ignore_errors=True)
+                continue
+            with model_lock(target.with_name(name), timeout=0):
+                shutil.rmtree(stale, ignore_errors=True)
 
 
 def is_complete(folder: Path) -> bool:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from retriever.files import durable
-from retriever.files.layout import CATALOG_FILE, FACTS_FILE, LOCK_FILE, UPLOADS, kind_of
+from retriever.files.layout import CATALOG_FILE, FACTS_FILE, LOCK_FILE, UPLOADS, VECTOR_FILE, kind_of
 from retriever.files.private import make_folder, open_private
 from retriever.storage.backends import vector_files
 from retriever.storage.backends.search_state import row_path
@@ -178,18 +178,26 @@ def _copy_vector_files(folder: Path, made: Path) -> None:
         if row is None:
             return
         try:
-            if _copy_file(folder / row.file, made / row.file) == row.sha256:
+            # A catalog from elsewhere may name a file outside.
+            named = VECTOR_FILE.fullmatch(row.file) is not None
+            if named and _copy_file(folder / row.file, made / row.file) == row.sha256:
                 for path in (row_path(folder / row.file), posting_path(folder / row.file)):
-                    with suppress(FileNotFoundError):
+                    with suppress(FileNotFoundError, _IsLinkError):
                         _copy_file(path, made / path.name)
                 return
-        except FileNotFoundError:
+        except (FileNotFoundError, _IsLinkError):
             pass
         vector_files.write(catalog)
 
 
+class _IsLinkError(Exception):
+    """A part of an index is a link, which may lead anywhere."""
+
+
 def _copy_file(source: Path, target: Path) -> str:
     """Copy a file's bytes and times; returns its SHA-256."""
+    if source.is_symlink():
+        raise _IsLinkError
     digest = hashlib.sha256()
     with source.open("rb") as file, open_private(target) as copy:
         status = os.fstat(file.fileno())
@@ -202,10 +210,10 @@ def _copy_file(source: Path, target: Path) -> str:
 
 def _copy_uploads(folder: Path, made: Path) -> int:
     """Copy the uploads and the description; returns the number of uploads."""
-    with suppress(FileNotFoundError):
+    with suppress(FileNotFoundError, _IsLinkError):
         _copy_file(folder / FACTS_FILE, made / FACTS_FILE)
     own, count = folder / UPLOADS, 0
-    for path in _files(own):
+    for path in () if own.is_symlink() else _files(own):
         with suppress(FileNotFoundError):  # removed meanwhile
             target = made / UPLOADS / path.relative_to(own)
             make_folder(target.parent)

@@ -53,6 +53,8 @@ def empty_bin(folder: Path, now: float | None = None) -> None:
 def old_removals(folder: Path, now: float | None = None) -> list[Path]:
     """The folders of uploads that were removed more than a day ago."""
     now = time.time() if now is None else now
+    if (folder / BIN).is_symlink():
+        return []
     try:
         entries = list((folder / BIN).iterdir())
     except OSError:
