@@ -95,7 +95,6 @@ WITH_MODEL = (
     "shipped",
     "sentences",
     "answers",
-    "kills",
     "half_made",
 )
 INDEXED = ("bench", "deletion", "literal", "sentences", "serving", "start")
