@@ -30,7 +30,7 @@ from retriever.reading import extras
 from retriever.reading.formats import OCR, ReadOptions, format_of, format_versions, outdated_formats
 from retriever.reading.reader_pool import ReaderPool, ReadTask
 from retriever.reading.scan import FoundFile, idle_patterns, place, scan, targets
-from retriever.reading.subprocess_reader import FileReader, file_reader
+from retriever.reading.subprocess_reader import FileReader, StartError, file_reader
 from retriever.settings import ChunkSettings
 from retriever.storage.backends import DocumentRow, Documents
 from retriever.storage.records import PageStatus, UnreadFile
@@ -534,7 +534,8 @@ class _SyncRun:
                 raise ReadError("; ".join(filter(None, [_reason(document.pages), loss.advice])))
         except ReadError as error:
             self.meter.drop_file(file.path, file.size)
-            stamp = planner.stamp(file) if one.sha256 else 0
+            again = isinstance(error, StartError) or not one.sha256
+            stamp = 0 if again else planner.stamp(file)
             settings = ";".join([self._reader_versions(file.path), *causes])
             self._report_failed(file, str(error), row, stamp, settings)
             return
