@@ -27,7 +27,7 @@ from benchmarks.killing.points import Point
 from benchmarks.killing.scenarios import SCENARIOS
 from benchmarks.killing.trial import Outcome, Prepared, kill, preload, prepare
 
-TINY = ("creation", "archive", "deletion beside a file")
+TINY = ("creation", "deletion beside a file")
 SLOW = ("model conversion",)
 """Scenarios with a quarter of the kills of another one."""
 

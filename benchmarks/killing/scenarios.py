@@ -451,7 +451,7 @@ class Archive(Upload):
 
 
 class Removal(Upload):
-    """Uploads that are removed, and kept for a day."""
+    """An upload that is removed, and kept for a day."""
 
     name = "removal"
     allowed: Sequence[str] = (
@@ -463,7 +463,7 @@ class Removal(Upload):
 
     def act(self, at: World) -> None:
         own = self.uploads(at)
-        names = sorted(path.name for path in own.iterdir())[:2]
+        names = sorted(path.name for path in own.iterdir())[:1]
         with Index.open(at.index, self.embedder()) as index:
             removal.remove_files(index, at.index, [(str(own), name) for name in names])
         at.acknowledge("removed")
@@ -475,8 +475,7 @@ class Removal(Upload):
 
     def fresh(self, at: World) -> None:
         own = self.uploads(at)
-        for path in sorted(own.iterdir())[:2]:
-            path.unlink()
+        min(own.iterdir()).unlink()
         self.afresh(at)
 
     def check(self, at: World) -> list[str]:

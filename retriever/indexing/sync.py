@@ -46,7 +46,7 @@ from retriever.reading.scan import (
     scan,
     targets,
 )
-from retriever.reading.subprocess_reader import FileReader, file_reader
+from retriever.reading.subprocess_reader import FileReader, StartError, file_reader
 from retriever.settings import ChunkSettings
 from retriever.storage.backends import DocumentRow, Documents
 from retriever.storage.records import UnreadFile
@@ -467,7 +467,8 @@ class _SyncRun:
                 )
         except ReadError as error:
             self.meter.drop_file(file.path, file.size)
-            stamp = planner.stamp(file) if one.sha256 else 0
+            again = isinstance(error, StartError) or not one.sha256
+            stamp = 0 if again else planner.stamp(file)
             settings = self.given.failure_settings(
                 file.path, states, options, self._same_failure(file)
             )

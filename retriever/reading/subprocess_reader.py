@@ -103,6 +103,10 @@ class Preparing:
     configuration: dict[str, Any]
 
 
+class StartError(ReadError):
+    """No process could be started for the file: that may pass, and says nothing of the file."""
+
+
 class _CrashError(ReadError):
     """The process ended by itself."""
 
@@ -331,7 +335,7 @@ class FileReader:
                 raise _start_error(why, "; wva doctor tells what is missing")
             killed = signal.Signals(-code)
         # It costs this file only: what kills processes, such as a lack of memory, may pass.
-        raise ReadError(
+        raise StartError(
             f"the process that reads files was killed {MAX_STARTS} times while it started, "
             f"{killed.name}{ulimits.hint_for_signal(killed)}"
         )

@@ -106,7 +106,6 @@ WITH_MODEL = (
     "shipped",
     "sentences",
     "answers",
-    "kills",
     "half_made",
 )
 INDEXED = ("bench", "deletion", "literal", "sentences", "serving", "start")

@@ -17,7 +17,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from retriever.index import Index
 from retriever.indexing import sync as sync_module
 from retriever.indexing.sync import SyncReport
-from retriever.reading import reader_pool
+from retriever.reading import reader_pool, subprocess_reader
 from retriever.reading.options import ReadOptions
 from retriever.reading.reader_pool import ReaderPool, ReadTask
 from retriever.reading.subprocess_reader import FileReader, Limits
@@ -239,3 +239,24 @@ def test_two_failures_are_reported(alone) -> None:
     _, _, expected = alone
     failed = [path for path, status, *_ in expected if status is FileStatus.FAILED]
     assert failed == ["bad.docx", "bad.pdf"]
+
+
+def test_processes_killed_while_they_start_cost_their_files_and_not_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    docs = tmp_path / "docs"
+    docs.mkdir()
+    for name in ("one.txt", "two.txt"):
+        (docs / name).write_text(f"a text of {name}")
+    starts = []
+    with monkeypatch.context() as patched:
+        patched.setattr(sync_module, "file_reader", subprocess_reader.file_reader)
+        patched.setattr(FileReader, "_start_once", lambda self: starts.append(1))
+        patched.setattr(FileReader, "_close_failed", lambda self: (-signal.SIGKILL, ""))
+        with Index.open_or_create(tmp_path / "index", FakeEmbedder()) as index:
+            report = index.sync(docs)
+    assert len(starts) == 2 * subprocess_reader.MAX_STARTS
+    reason = "the process that reads files was killed 3 times while it started, SIGKILL"
+    assert [(one.status, one.reason) for one in report.files] == [("failed", reason)] * 2
+    with Index.open(tmp_path / "index", FakeEmbedder()) as index:
+        assert index.sync(docs).complete  # what passes is tried again
