@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import streamlit as st
+from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from retriever.indexing.coverage import FileCoverage
 from retriever.interface import folders
@@ -298,7 +300,19 @@ def _store_uploads(shared: SharedIndex, runs: Jobs, files: Sequence[Any]) -> Non
         except RetrieverError as error:
             told.append(f"{error}; what was uploaded is kept, and indexed with the next sync")
     remember_refusals(shared, told)
+    _let_go(files)
     st.rerun()
+
+
+def _let_go(files: Sequence[Any]) -> None:
+    """Free the memory of these uploads: Streamlit keeps them until the tab has been closed."""
+    context = get_script_run_ctx()
+    if context is None:
+        return
+    manager = context.uploaded_file_mgr
+    if isinstance(manager, MemoryUploadedFileManager):
+        for file in files:
+            manager.remove_file(context.session_id, file.file_id)
 
 
 def _store(folder: Path, name: str, data: bytes) -> tuple[int, list[str]]:

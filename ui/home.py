@@ -124,6 +124,7 @@ def _show_subjects(shared: SharedIndex) -> None:
     st.fragment(_show_refreshed, run_every=every)(shared, waiting=known is None)
 
 
+@status.with_errors_shown
 def _show_refreshed(shared: SharedIndex, *, waiting: bool) -> None:
     known = subjects(shared)
     if waiting and known is not None:
@@ -179,6 +180,7 @@ def _compute(key: _SubjectsKey, shared: SharedIndex) -> None:
         for old in [one for one in _subjects if one[0] == key[0]]:
             del _subjects[old]  # of an earlier generation
         _subjects[key] = known
+        _started.discard(key)
 
 
 __all__ = ["examples", "show_home", "subjects"]

@@ -7,7 +7,6 @@ import time
 import streamlit as st
 
 from retriever.interface.jobs import Job, Jobs
-from retriever.types import RetrieverError
 from ui import status
 from ui.highlighting import count_text, escape_markdown
 from ui.resources import SharedIndex
@@ -39,15 +38,12 @@ def show_job(shared: SharedIndex, runs: Jobs) -> None:
     st.fragment(_show_refreshed, run_every=every)(shared, runs, going_on=going_on)
 
 
+@status.with_errors_shown
 def _show_refreshed(shared: SharedIndex, runs: Jobs, *, going_on: bool) -> None:
     job = runs.of(shared.path)
-    try:
-        progress = shared.info()["progress"]
-        if bool(busy_reason(shared, runs)) != going_on:
-            st.rerun()  # buttons become enabled or disabled
-    except RetrieverError as error:
-        status.show_error(error)
-        return
+    progress = shared.info()["progress"]
+    if bool(busy_reason(shared, runs)) != going_on:
+        st.rerun()  # buttons become enabled or disabled
     if job is not None and job.running:
         progress = job.progress(progress)
     if progress:

@@ -47,11 +47,15 @@ _CSS = """
 @st.fragment
 def show_suggestions(shared: SharedIndex) -> None:
     """Put the list of suggestions on the page; it shows itself while one types."""
+    try:
+        generation = shared.index.generation
+    except RetrieverError:
+        return  # the index is gone: the page says so when it is drawn again
     typed = str((st.session_state.get(_KEY) or {}).get("typed") or "")
     _component()(
         key=_KEY,
         data={
-            "key": f"{shared.place} {shared.index.generation}",
+            "key": f"{shared.place} {generation}",
             "typed": typed,
             "items": suggestions(shared, typed),
         },

@@ -204,7 +204,8 @@ def _show_chosen(picker: CollectionPicker, index: SharedIndex) -> None:
     add_documents.show_add_documents(index, picker.jobs, busy=busy)
     st.html('<h3 class="wva-part">Files</h3>')
     if busy:  # files appear when they are done; none can be removed meanwhile
-        st.fragment(file_table.show_files, run_every=status.REFRESH_SECONDS)(index, busy=busy)
+        table = status.with_errors_shown(file_table.show_files)
+        st.fragment(table, run_every=status.REFRESH_SECONDS)(index, busy=busy)
     else:
         file_table.show_files(index, busy=busy)
     remove = partial(removal.confirm_removal, index)
