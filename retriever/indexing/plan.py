@@ -22,9 +22,6 @@ from retriever.types import DocumentRow, document_id
 RACY_SECONDS = 3.0
 """Seconds: a file changed so shortly before the scan may change again with the same timestamp."""
 
-HELD = -1
-"""The timestamp of a document that is kept although its file has vanished; see `vanished`."""
-
 
 @dataclass(frozen=True, slots=True)
 class Pending:

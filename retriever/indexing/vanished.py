@@ -13,9 +13,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from retriever.indexing.plan import HELD, Plan
+from retriever.indexing.plan import Plan
 from retriever.reading.scan import is_below, place
 from retriever.storage.backends import DocumentRow
+from retriever.storage.records import HELD
 
 _CONFIRM = "if that is meant run again with --force, or keep them with --no-delete"
 _MAX_NAMED = 3
