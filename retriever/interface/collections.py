@@ -21,12 +21,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from retriever.interface import upload_limits
-from retriever.interface.watch import WATCH_FILE
 from retriever.interface.zip_uploads import zip_members
 from retriever.reading.formats import supported
 from retriever.reading.scan import UPLOADS, scan, targets
 from retriever.storage.backends.embedded import EmbeddedBackend
-from retriever.storage.catalog import CATALOG_FILE, LOCK_FILE
+from retriever.storage.catalog import CATALOG_FILE, LOCK_FILE, WATCH_FILE
 from retriever.storage.catalog.lock import WriterLock
 from retriever.types import IndexStateError, ReadError, UsageError
 

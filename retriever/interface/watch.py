@@ -16,13 +16,11 @@ from typing import TYPE_CHECKING, Protocol
 from filelock import FileLock, Timeout
 
 from retriever.reading.changes import QUIET_SECONDS, TooManyFoldersError, is_noise
+from retriever.storage.catalog import WATCH_FILE
 from retriever.types import IndexStateError, RetrieverError
 
 if TYPE_CHECKING:
     from retriever.indexing.ledger import SyncReport
-
-WATCH_FILE = "WATCH"
-"""The lock, in an index's folder, of the one process that follows its folders."""
 
 MAX_PLACES = 1_000
 """Changed places that are remembered; where there are more, all folders are compared."""
@@ -213,4 +211,4 @@ class WatchLock:
         self._lock.release(force=True)
 
 
-__all__ = ["WATCH_FILE", "Changes", "Follower", "WatchLock", "Watched"]
+__all__ = ["Changes", "Follower", "WatchLock", "Watched"]

@@ -26,6 +26,7 @@ from retriever.types import IndexStateError, UsageError
 
 CATALOG_FILE = "catalog.sqlite"
 LOCK_FILE = "LOCK"
+WATCH_FILE = "WATCH"
 
 _PATIENCE = 30.0  # seconds for SQLite's own short locks: a checkpoint, the first opening
 _CHECKPOINT_PATIENCE = 0.2
@@ -346,7 +347,9 @@ def _holds_tables(connection: sqlite3.Connection) -> bool:
 
 
 def _is_ours(name: str) -> bool:
-    return name.startswith((".", CATALOG_FILE)) or name == LOCK_FILE or ".faiss" in name
+    return (
+        name.startswith((".", CATALOG_FILE)) or name in (LOCK_FILE, WATCH_FILE) or ".faiss" in name
+    )
 
 
 def _check_folder(folder: Path) -> None:
@@ -435,4 +438,4 @@ def _error_message(folder: Path, error: Exception) -> str:
     return f"the index in {folder} is damaged or not an index ({text}); build it again"
 
 
-__all__ = ["CATALOG_FILE", "LOCK_FILE", "Catalog"]
+__all__ = ["CATALOG_FILE", "LOCK_FILE", "WATCH_FILE", "Catalog"]
