@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from retriever.storage.backends import CatalogReader
-from retriever.storage.records import PageStatus, UnreadFile
+from retriever.storage.records import HELD, PageStatus, UnreadFile
 from retriever.types import Account, DocumentRow, FileStatus, PageState
 
 
@@ -52,6 +52,9 @@ NO_TEXT = frozenset(["scripts", "styles", "comments", "mail headers"])
 
 _SHOWN_WORDS = 8  # of the missing ones
 _NOT_TEXT = "see in a text editor what it holds; if it is a text, save it there as UTF-8"
+_HELD = "its file was gone in the last run; what was indexed of it is kept"
+_HELD_ADVICE = "connect its disk, or run wva index again with --force to remove it"
+
 # OCR reads pictures of pages, and only of these is there one.
 _DRAWN = frozenset({"pdf", "image"})
 
@@ -73,6 +76,7 @@ class FileCoverage:
     pages: tuple[PageStatus, ...]
     document: str = ""
     account: Account | None = None
+    pending: int = 0  # of its passages, those without a vector
 
     @property
     def chunks(self) -> int:
@@ -149,10 +153,12 @@ def coverage_report(catalog: CatalogReader, index: str = "") -> CoverageReport:
     unread = {(file.root, file.path): file for file in catalog.unread()}
     pages = catalog.all_page_statuses()
     accounts = catalog.accounts()
+    pending = catalog.pending_by_document()
     files = [
         _document_coverage(
             *(row, tuple(pages.get(row.id, ())), accounts.get(row.id)),
             unread.pop((row.root, row.path), None),
+            pending.get(row.id, 0),
         )
         for row in catalog.documents()
     ]
@@ -165,8 +171,11 @@ def _document_coverage(
     pages: tuple[PageStatus, ...],
     account: Account | None,
     failure: UnreadFile | None,
+    pending: int,
 ) -> FileCoverage:
-    if failure is not None:
+    if row.mtime_ns == HELD:
+        status, reason, advice = CoverageStatus.OUTDATED, _HELD, _HELD_ADVICE
+    elif failure is not None:
         status = CoverageStatus.OUTDATED if row.chunks else CoverageStatus.FAILED
         reason, advice = failure.reason, _advice(failure)
     else:
@@ -178,7 +187,7 @@ def _document_coverage(
             advice = advice or LOST_ADVICE
     return FileCoverage(
         *(row.root, row.path, row.format, status, reason, advice, pages),
-        *(row.id, account),
+        *(row.id, account, pending),
     )
 
 
@@ -271,6 +280,7 @@ def _file_json(file: FileCoverage) -> dict[str, Any]:
         "reason": file.reason,
         "advice": file.advice,
         "chunks": file.chunks,
+        "pending": file.pending,
         "words": None if file.account is None else asdict(file.account),
         "pages": [
             {

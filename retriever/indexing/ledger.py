@@ -11,7 +11,7 @@ from typing import Any
 from retriever.indexing.coverage import lost_words
 from retriever.indexing.given import reader_versions
 from retriever.indexing.plan import Plan
-from retriever.reading.scan import FoundFile, Target, place
+from retriever.reading.scan import FoundFile, Target, covering, place
 from retriever.storage.backends import DocumentRow, Documents
 from retriever.storage.records import PageStatus, UnreadFile
 from retriever.types import FileStatus, Page, PageState
@@ -115,10 +115,11 @@ class Ledger:
 
     def all_unread(self, targets: Sequence[Target]) -> list[UnreadFile]:
         """The files without a document: of this run, and of former runs outside of `targets`."""
+        is_covered = covering(targets)
         elsewhere = [
             file
             for file in self.unread_before.values()
-            if not any(target.covers_place(place(file.root, file.path)) for target in targets)
+            if not is_covered(place(file.root, file.path))
         ]
         return [*elsewhere, *self.unread.values()]
 

@@ -17,14 +17,12 @@ from pathlib import Path
 
 from retriever.reading.formats import MAX_BYTES, format_of
 from retriever.reading.regular import open_regular, read_blocks
-from retriever.reading.scan import FoundFile, Target, is_below, place
+from retriever.reading.scan import FoundFile, Target, covering, is_below, place
 from retriever.types import DocumentRow, ReadError, document_id
 
 RACY_SECONDS = 3.0
 """Seconds: a file changed so shortly before the scan may change again with the same timestamp."""
 
-HELD = -1
-"""The timestamp of a document that is kept although its file has vanished; see `vanished`."""
 _BLOCK = 1 << 18  # bytes that are hashed at once
 
 
@@ -93,9 +91,8 @@ class Planner:
         """The plan for the files that a scan found, including those that are not read."""
         files = {file.place: file for file in reversed(found) if not file.reason}
         rows = self._relocated(files)
-        covered = [
-            row for row in rows if any(target.covers_place(_place(row)) for target in self.targets)
-        ]
+        is_covered = covering(self.targets)
+        covered = [row for row in rows if is_covered(_place(row))]
         plan = Plan(len(covered), Counter(row.root for row in covered), self.moved_roots)
         here = _by_place(covered)
         pending = [
@@ -119,7 +116,8 @@ class Planner:
         for row in self.known:
             by_root.setdefault(row.root, []).append(row)
         now = {root: root for root in by_root}
-        free = [target.path for target in self.targets if str(target.path) not in by_root]
+        folders = [target.path for target in self.targets if not target.single]
+        free = [folder for folder in folders if str(folder) not in by_root]
         for root in filter(_is_gone, sorted(by_root)):
             for folder in free:
                 there = (files.get(place(str(folder), row.path)) for row in by_root[root])

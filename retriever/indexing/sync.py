@@ -31,7 +31,7 @@ from retriever.indexing.ledger import (
     any_readable,
     unreadable_pages,
 )
-from retriever.indexing.plan import HELD, Pending, Plan, Planner, order_moves
+from retriever.indexing.plan import Pending, Plan, Planner, order_moves
 from retriever.indexing.progress import ProgressMeter
 from retriever.indexing.recognition import PreviousOCR, Recognition
 from retriever.indexing.vanished import HeldBack, mounts_of
@@ -49,7 +49,7 @@ from retriever.reading.scan import (
 from retriever.reading.subprocess_reader import FileReader, StartError, file_reader
 from retriever.settings import ChunkSettings
 from retriever.storage.backends import DocumentRow, Documents
-from retriever.storage.records import UnreadFile
+from retriever.storage.records import HELD, UnreadFile
 from retriever.types import (
     Document,
     FileStatus,

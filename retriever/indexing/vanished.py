@@ -13,9 +13,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from retriever.indexing.plan import HELD, Plan
+from retriever.indexing.plan import Plan
 from retriever.reading.scan import is_below, place
 from retriever.storage.backends import DocumentRow
+from retriever.storage.records import HELD
 
 _CONFIRM = "if that is meant run again with --force, or keep them with --no-delete"
 _MAX_NAMED = 3
@@ -32,6 +33,7 @@ class HeldBack:
         self.unreachable = unreachable
         self.reasons: dict[str, str] = {}  # document id → why it is kept
         self.unmounted = [mount for mount in mounts if not os.path.ismount(mount)]
+        self._below = Counter(folder for row in plan.vanished for folder in _folders(row))
         self._empty: dict[str, bool] = {}
         self._links: dict[str, bool] = {}
         self._sentences: list[str] = []
@@ -106,14 +108,10 @@ class HeldBack:
         """
         for folder in _folders(row):
             if folder not in self._empty:
-                self._empty[folder] = _is_empty(folder) and self._several_below(folder)
+                self._empty[folder] = self._below[folder] > 1 and _is_empty(folder)
             if self._empty[folder]:
                 return folder
         return ""
-
-    def _several_below(self, folder: str) -> bool:
-        below = (is_below(place(row.root, row.path), folder) for row in self.plan.vanished)
-        return sum(below) > 1
 
     def _link(self, row: DocumentRow, at: str) -> str:
         """The symbolic link that is in the place of a folder, or leads from the file nowhere."""

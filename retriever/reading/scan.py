@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -106,6 +106,13 @@ def targets(
         hidden = tuple(folder for folder in hide if not path.is_relative_to(folder))
         found.append(Target(_root_of(path, above), path, path not in folders, hidden))
     return found
+
+
+def covering(targets: Sequence[Target]) -> Callable[[str], bool]:
+    """Whether a full path belongs to one of the targets: quick also for many single files."""
+    files = {str(target.path) for target in targets if target.single}
+    folders = [target for target in targets if not target.single]
+    return lambda at: at in files or any(target.covers_place(at) for target in folders)
 
 
 def divide_reachable(

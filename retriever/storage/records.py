@@ -11,6 +11,10 @@ WeightedTerms = tuple[tuple[str, float], ...]
 """Terms of the index, each with the boost of its BM25 score."""
 
 
+HELD = -1
+"""The timestamp of a document that is kept although its file has vanished."""
+
+
 @dataclass(frozen=True, slots=True)
 class UnreadFile:
     """A file that gave no document in the last run: it failed or was skipped, for `reason`.

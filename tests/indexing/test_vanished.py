@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from retriever.index import Index
+from retriever.indexing.coverage import CoverageStatus, coverage_report
 from retriever.indexing.sync import SyncReport
 from retriever.types import UsageError
 from tests.fakes import FakeEmbedder
@@ -129,6 +130,27 @@ def test_what_was_held_back_stays_so_until_it_is_back_or_given_up(index, docs) -
     report = index.sync(docs)
     assert (report.totals["renamed"], len(names(index))) == (1, 32)
     assert index.sync(docs, force=True).totals["removed"] == 7
+
+
+def test_the_report_tells_what_was_held_back_and_how_many_passages_lack_vectors(
+    index, docs
+) -> None:
+    index.sync(docs, keywords_only=True)
+    with index.backend.reading() as catalog:
+        files = coverage_report(catalog).files
+    assert [(file.chunks, file.pending) for file in files] == [(1, 1)] * 12
+    shutil.rmtree(docs / "disk/deep")
+    index.sync(docs)
+    with index.backend.reading() as catalog:
+        told = coverage_report(catalog)
+    assert {file.pending for file in told.files} == {0}
+    held = [file for file in told.files if file.status is CoverageStatus.OUTDATED]
+    assert [file.path for file in held] == [f"disk/deep/{number}.txt" for number in range(4)]
+    assert "--force" in held[0].advice
+    assert not told.complete
+    index.sync(docs, force=True)
+    with index.backend.reading() as catalog:
+        assert coverage_report(catalog).complete
 
 
 def test_a_known_folder_that_is_away_does_not_hinder_the_others(index, docs, tmp_path) -> None:

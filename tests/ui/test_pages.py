@@ -673,7 +673,7 @@ def test_a_collection_is_kept_up_to_date_by_a_switch(
     assert noted.of[folder].paths == (str(docs),)  # uploads are indexed by the page itself
     (switch,) = (one for one in app.toggle if one.label == "Keep up to date")
     assert switch.value
-    assert "Followed for 1:02." in words(app)
+    assert "Followed for 1 min." in words(app)
     again = at_collections(page(folder))  # another visitor sees the same
     assert [one.value for one in again.toggle if one.label == "Keep up to date"] == [True]
     noted.of[folder].running, noted.of[folder].problem = False, "the disk is full"

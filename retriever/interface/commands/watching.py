@@ -189,7 +189,8 @@ class _Printer:
 
             from retriever.interface.terminal.reports import report_lines
 
-            told = report_lines(replace(report, files=tuple(news)))
+            # A run over a few files says nothing about patterns.
+            told = report_lines(replace(report, files=tuple(news), idle_patterns=()))
             out("\n".join([*told[:-1], f"{_time()} {told[-1]}"]))
         sys.stdout.flush()
 

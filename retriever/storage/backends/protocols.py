@@ -242,6 +242,9 @@ class CatalogReader(Vocabulary, Protocol):
     def count_pending(self) -> int:
         """The number of chunks without a vector."""
 
+    def pending_by_document(self) -> Mapping[str, int]:
+        """`count_pending` of each document that has such chunks, by its id."""
+
     def has_vectors(self) -> bool:
         """Whether any vector is stored."""
 

@@ -193,6 +193,14 @@ class Reader:
         """The number of chunks without a vector."""
         return int(self._value("SELECT COUNT(*) FROM chunks WHERE vector = 0"))
 
+    def pending_by_document(self) -> dict[str, int]:
+        """The number of chunks without a vector of each document that has some, by its id."""
+        rows = self._rows(
+            """SELECT d.id, COUNT(*) FROM chunks c JOIN documents d ON d.key = c.document
+            WHERE c.vector = 0 GROUP BY d.key"""
+        )
+        return {unblob(id_): count for id_, count in rows}
+
     def count_vectors(self) -> int:
         """The number of chunks with a vector."""
         return self.count_chunks() - self.count_pending()

@@ -18,7 +18,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from retriever.files import durable
-from retriever.files.layout import CATALOG_FILE, FACTS_FILE, LOCK_FILE, UPLOADS, VECTOR_FILE, kind_of
+from retriever.files.layout import (
+    CATALOG_FILE,
+    FACTS_FILE,
+    LOCK_FILE,
+    UPLOADS,
+    VECTOR_FILE,
+    kind_of,
+)
 from retriever.files.private import make_folder, open_private
 from retriever.storage.backends import vector_files
 from retriever.storage.backends.search_state import row_path
