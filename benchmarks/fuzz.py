@@ -28,7 +28,7 @@ from benchmarks.fuzz_targets import TARGETS, Case, Target, target
 TRIES = 120
 """Attempts to make a case with a fault smaller."""
 
-FEW = 12
+FEW = 5
 """Cases of each target with `--tiny`."""
 
 MOST_KEPT = 20

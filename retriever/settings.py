@@ -15,7 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Self
 
-from retriever.types import UsageError
+from retriever.types import UsageError, shown
 
 PASSAGE_PROMPT = 'This passage : "{}" means in one word:"'
 QUERY_PROMPT = 'This question : "{}" means in one word:"'
@@ -120,13 +120,15 @@ def check_template(template: str, what: str = "the prompt") -> None:
     >>> check_template('This word : "{}" means:"')
     """
     if template.count("{}") != 1:
-        raise UsageError(f"{what} needs the placeholder {{}} exactly once; it is: {template!r}")
+        raise UsageError(
+            f"{what} needs the placeholder {{}} exactly once; it is: {shown(template)}"
+        )
 
 
 def check_pooling(pooling: str) -> None:
     """Raise UsageError if the pooling is unknown."""
     if pooling not in POOLINGS:
-        raise UsageError(f"unknown pooling {pooling!r}: use {', '.join(POOLINGS)}")
+        raise UsageError(f"unknown pooling {shown(pooling)}: use {', '.join(POOLINGS)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +219,9 @@ def resolve_layers(spec: str | tuple[int, ...] | list[int], count: int) -> tuple
         chosen = list(spec)
     indices = sorted({index + count if index < 0 else index for index in chosen})
     if not indices or indices[0] < 0 or indices[-1] >= count:
-        raise UsageError(f"layers {spec!r} are not in this model: it has layers 0 to {count - 1}")
+        raise UsageError(
+            f"layers {shown(spec)} are not in this model: it has layers 0 to {count - 1}"
+        )
     return tuple(indices)
 
 
@@ -233,7 +237,7 @@ def _parse_layers(spec: str, count: int) -> list[int]:
         return [int(part) for part in spec.split(",")]
     except ValueError:
         raise UsageError(
-            f"layers {spec!r} are not understood; use upper-half, all, a range such as 10-19, "
+            f"layers {shown(spec)} are not understood; use upper-half, all, a range such as 10-19, "
             "or a list such as 3,5,-1"
         ) from None
 

@@ -441,6 +441,16 @@ def chunk_id(document: str, page: int | None, span: Span, text: str, label: str 
     return _digest(document, f"{page} {label}".rstrip(), str(span.start), str(span.end), text)
 
 
+def shown(value: object, most: int = 200) -> str:
+    """A wrong value as it is told in a sentence: its beginning, if it is long.
+
+    >>> shown("a" * 9, 4)
+    "'aaa…"
+    """
+    text = repr(value)
+    return text if len(text) <= most else f"{text[:most]}…"
+
+
 def check_text(value: object, what: str) -> None:
     """Raise UsageError if `value`, which is called `what`, is no text."""
     if not isinstance(value, str):
@@ -500,4 +510,5 @@ __all__ = [
     "check_texts",
     "chunk_id",
     "document_id",
+    "shown",
 ]

@@ -57,7 +57,7 @@ from retriever.text.analyzer import count_term, index_terms, phrase_forms, split
 from retriever.text.dates import NotADateError, read_date
 from retriever.text.globs import glob_matches
 from retriever.text.languages import LANGUAGES
-from retriever.types import Chunk, DocumentRow, Scalar, UsageError
+from retriever.types import Chunk, DocumentRow, Scalar, UsageError, shown
 
 Operator = Literal[
     "eq", "ne", "in", "nin", "gt", "gte", "lt", "lte", "exists", "glob", "contains", "like"
@@ -80,7 +80,6 @@ _ORDERS = ("gt", "gte", "lt", "lte")
 PART_OPERATORS = ("contains", "like")
 """The operators that compare parts of texts."""
 
-_MAX_SHOWN = 200  # characters of a wrong value
 _DEEPEST = 50
 _MAX_PHRASE = 100
 
@@ -138,8 +137,8 @@ class Comparison(Filter):
         object.__setattr__(self, "field", canonical_field(self.field))
         if self.op not in OPERATORS:
             raise UsageError(
-                f"the filter on {self.field!r} uses {self.op!r}, which is not an operator; "
-                f"there are {', '.join(OPERATORS)}"
+                f"the filter on {shown(self.field)} uses {shown(self.op)}, which is not an "
+                f"operator; there are {', '.join(OPERATORS)}"
             )
         object.__setattr__(self, "value", _checked(self.field, self.op, self.value))
 
@@ -242,7 +241,7 @@ class Words(Filter):
 
     def __post_init__(self) -> None:
         if not isinstance(self.phrase, str):
-            raise UsageError(f"{TEXT} needs a word or a phrase, not {self.phrase!r}")
+            raise UsageError(f"{TEXT} needs a word or a phrase, not {shown(self.phrase)}")
         forms = self.forms
         if not forms:
             raise UsageError(f"{TEXT} has no word to look for in {self.phrase[:40]!r}")
@@ -339,7 +338,7 @@ def canonical_field(name: str) -> str:
     if name in FIELDS or (name.startswith(METADATA) and name != METADATA):
         return name
     if not name or name in ("metadata", METADATA):
-        raise UsageError(f"a filter names no field with {_shown(name)}; write metadata.<key>")
+        raise UsageError(f"a filter names no field with {shown(name)}; write metadata.<key>")
     return METADATA + name
 
 
@@ -357,10 +356,10 @@ def _checked(field: str, op: Operator, value: object) -> Value:
     """`value` in the form that the operator takes, or a UsageError."""
     if op in ("in", "nin"):
         if isinstance(value, str) or not isinstance(value, Sequence | set | frozenset):
-            raise UsageError(f"the filter on {field!r}: {op} needs a list of values")
+            raise UsageError(f"the filter on {shown(field)}: {op} needs a list of values")
         return tuple(_scalar(field, "eq", item) for item in value)
     if op == "exists" and not isinstance(value, bool):
-        raise UsageError(f"the filter on {field!r}: exists is either true or false")
+        raise UsageError(f"the filter on {shown(field)}: exists is either true or false")
     return _scalar(field, op, value)
 
 
@@ -371,18 +370,18 @@ def _scalar(field: str, op: Operator, value: object) -> Scalar:
         value = read_date(value)
     if kind_of(value) is None:
         raise UsageError(
-            f"the filter on {field!r} cannot compare with {_shown(value)}; use a text, a number, "
-            'true or false, or {"exists": false} for what is missing'
+            f"the filter on {shown(field)} cannot compare with {shown(value)}; use a text, a "
+            'number, true or false, or {"exists": false} for what is missing'
         )
     scalar = cast(Scalar, value)
     if op == "glob" or op in PART_OPERATORS:
         if not isinstance(scalar, str) or field == "page":
             what = "a text" if op == "contains" else "a pattern"
-            raise UsageError(f"the filter on {field!r}: {op} needs {what}, not {_shown(value)}")
+            raise UsageError(f"the filter on {shown(field)}: {op} needs {what}, not {shown(value)}")
         return scalar
     if op in _ORDERS and isinstance(scalar, bool):
         raise UsageError(
-            f"the filter on {field!r}: {op} needs a number or a text, not {_shown(value)}"
+            f"the filter on {shown(field)}: {op} needs a number or a text, not {shown(value)}"
         )
     if field == "date":
         return _date(scalar)
@@ -403,7 +402,7 @@ def _date(value: Scalar) -> str:
 def _page(value: Scalar) -> Scalar:
     number = number_of(value)
     if number is None:
-        raise UsageError(f"the filter on page needs a number such as 3, not {_shown(value)}")
+        raise UsageError(f"the filter on page needs a number such as 3, not {shown(value)}")
     return number
 
 
@@ -412,7 +411,7 @@ def _text(field: str, op: Operator, value: Scalar) -> str:
     if isinstance(value, str):
         return value
     if isinstance(value, bool) or op in _ORDERS:
-        raise UsageError(f"the filter on {field} needs a text, not {_shown(value)}")
+        raise UsageError(f"the filter on {field} needs a text, not {shown(value)}")
     return str(value)
 
 
@@ -425,14 +424,14 @@ def _metadata_value(field: str, value: Scalar) -> Scalar:
     except NotADateError:
         return value
     except UsageError as error:
-        raise UsageError(f"the filter on {field!r}: {error}") from None
+        raise UsageError(f"the filter on {shown(field)}: {error}") from None
 
 
 def _parse(spec: object, depth: int) -> Filter:
     if isinstance(spec, Filter):
         return spec
     if not isinstance(spec, Mapping):
-        raise UsageError(f'a filter is written {{"field": value, …}}; this is not: {_shown(spec)}')
+        raise UsageError(f'a filter is written {{"field": value, …}}; this is not: {shown(spec)}')
     if depth > _DEEPEST:
         raise UsageError(f"the filter is nested deeper than {_DEEPEST} levels; write it flatter")
     return _joined([_parse_entry(name, value, depth + 1) for name, value in spec.items()])
@@ -440,7 +439,7 @@ def _parse(spec: object, depth: int) -> Filter:
 
 def _parse_entry(name: object, value: object, depth: int) -> Filter:
     if not isinstance(name, str):
-        raise UsageError(f"a filter's field is a text; this is not: {_shown(name)}")
+        raise UsageError(f"a filter's field is a text; this is not: {shown(name)}")
     if name.startswith("$"):
         return _parse_logic(name, value, depth)
     if isinstance(value, Mapping):
@@ -456,7 +455,7 @@ def _parse_logic(name: str, value: object, depth: int) -> Filter:
     if name == TEXT:
         return Words(cast(str, value))
     if name not in ("$and", "$or"):
-        raise UsageError(f"{_shown(name)} does not combine filters; use $and, $or, $not or {TEXT}")
+        raise UsageError(f"{shown(name)} does not combine filters; use $and, $or, $not or {TEXT}")
     if not isinstance(value, list | tuple) or not value:
         raise UsageError(f"{name} needs a list with at least one filter")
     parts = tuple(_parse(part, depth) for part in value)
@@ -465,7 +464,9 @@ def _parse_logic(name: str, value: object, depth: int) -> Filter:
 
 def _parse_operators(field: str, operators: Mapping[Any, Any], depth: int) -> Filter:
     if not operators:
-        raise UsageError(f"the filter on {field!r} is empty; use one of {', '.join(OPERATORS)}")
+        raise UsageError(
+            f"the filter on {shown(field)} is empty; use one of {', '.join(OPERATORS)}"
+        )
     if depth > _DEEPEST:
         raise UsageError(f"the filter is nested deeper than {_DEEPEST} levels; write it flatter")
     parts: list[Filter] = []
@@ -476,12 +477,6 @@ def _parse_operators(field: str, operators: Mapping[Any, Any], depth: int) -> Fi
         else:
             parts.append(Comparison(field, cast(Operator, op), value))
     return _joined(parts)
-
-
-def _shown(value: object) -> str:
-    """A value as it is told in a sentence: its beginning, if it is long."""
-    text = repr(value)
-    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}…"
 
 
 def _joined(parts: list[Filter]) -> Filter:

@@ -16,7 +16,7 @@ from datetime import date, datetime, time, timedelta
 from functools import lru_cache
 from typing import NamedTuple
 
-from retriever.types import UsageError
+from retriever.types import UsageError, shown
 
 _DAY = 86_400  # seconds
 _EXAMPLES = 'a date is written 2024, 2024-03, 2024-03-07 or "7 March 2024"'
@@ -162,13 +162,13 @@ def read_date(value: object, today: date | None = None) -> str:
     if isinstance(value, date):
         return value.isoformat()
     if not isinstance(value, str):
-        raise NotADateError(f"{value!r} is no date; {_EXAMPLES}")
+        raise NotADateError(f"{shown(value)} is no date; {_EXAMPLES}")
     text = " ".join(value.split())
     found = _iso_form(text) or _written(text.lower(), today)
     if found is None:
-        raise NotADateError(f"{value!r} is no date; {_EXAMPLES}")
+        raise NotADateError(f"{shown(value)} is no date; {_EXAMPLES}")
     if period(found) is None:
-        raise UsageError(f"there is no date {value!r}; {_EXAMPLES}")
+        raise UsageError(f"there is no date {shown(value)}; {_EXAMPLES}")
     return found
 
 
@@ -202,7 +202,7 @@ def _year_last(text: str, found: re.Match[str]) -> str | None:
     if separator != "." and day != month:
         if day <= 12 and month <= 12:
             ways = " or ".join(_iso(year, *parts) for parts in ((other, one), (one, other)))
-            raise UsageError(f"{text!r} can be read in two ways; write {ways}")
+            raise UsageError(f"{shown(text)} can be read in two ways; write {ways}")
         day, month = max(day, month), min(day, month)
     return _iso(year, month, day)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from itertools import pairwise
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from transformers import BertConfig, BertLMHeadModel
 
 from retriever import AlignedWVA, Index
 from retriever.arrays import centred, shrunk_mean
+from retriever.embedding import inputs
 from retriever.embedding.aligned_wva import GENERAL_TEXTS
 from retriever.embedding.inputs import fill_template, with_full_stop
 from retriever.embedding.pooling import AttentionPooler
@@ -207,6 +209,32 @@ def test_a_long_text_is_embedded_in_pieces_and_says_so(
     np.testing.assert_allclose(vector, (both / both.norm()).numpy(), atol=1e-5)
     other = embedder.embed_queries([text + " and an end that must not be cut away"])[0]
     assert abs(float(other @ vector)) < 0.99999
+
+
+def test_a_text_without_an_end_is_embedded_by_its_beginning(
+    embedder: AlignedWVA, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(inputs, "MAX_CHARACTERS", 1_000)
+    monkeypatch.setattr(inputs, "MAX_QUERY_CHARACTERS", 500)
+    text = "".join(f"word{number} " for number in range(400))
+    with caplog.at_level(logging.WARNING):
+        whole = embedder.embed_passages([text])
+    assert "only the first 1,000 are embedded" in caplog.text
+    np.testing.assert_allclose(whole, embedder.embed_passages([text[:1_000]]), atol=1e-6)
+    asked = [embedder.embed_queries([text[:end]]) for end in (None, 500)]
+    np.testing.assert_allclose(*asked, atol=1e-6)
+    assert embedder.query_inputs(text) == embedder.query_inputs(text[:500])
+    raw = [embedder.embed_inputs([text[:end]]) for end in (None, 2_000)]
+    np.testing.assert_allclose(*raw, atol=1e-6)
+
+
+def test_what_is_tokenized_of_a_huge_text_is_bounded(embedder: AlignedWVA) -> None:
+    started = time.process_time()
+    made = embedder.passage_input("a" * 3_000_000, "b" * 1_000_000)
+    assert len(made) < inputs.MAX_CHARACTERS + 1_000
+    assert max(map(len, embedder.query_inputs("a" * 1_000_000))) < 21_000
+    assert embedder.count_tokens([made, "a" * 3_000_000]) < 700_000
+    assert time.process_time() - started < 10
 
 
 def test_a_beginning_token_is_kept_and_an_ending_one_is_not(tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
         "a: &a {" + "".join(f"k{n}: {n}, " for n in range(9)) + "}\n"
         + "".join(f"a{n}: &a{n}\n  <<: [{'*a, ' * 9}]\n" for n in range(9)),
         "title: &a [*a, x]",
-        "title: " + "[" * 5_000,
+        "title: " + "[" * 1_000,
         "title: !!bool x",
         "title: !!int",
         "title: !!timestamp x",
@@ -78,8 +78,10 @@ BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
 )  # fmt: skip
 def test_front_matter_that_grows_is_read_in_little_time(block: str) -> None:
     document = f"---\n{block}\n---\nThe text.\n".encode()
-    assert seconds(lambda: texts(document, "a.md")) < 3
-    assert "The text." in "".join(texts(document, "a.md"))
+    before = time.process_time()
+    found = texts(document, "a.md")
+    assert time.process_time() - before < 3
+    assert "The text." in "".join(found)
 
 
 def test_a_few_aliases_in_front_matter_are_read() -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from retriever.reading import subprocess_reader
 from retriever.reading.formats import ReadOptions, read_document
-from retriever.reading.subprocess_reader import FileReader, Limits, file_reader
+from retriever.reading.subprocess_reader import FileReader, Limits, Preparing, file_reader
 from retriever.types import Document, Page, PageState, ReadError, RetrieverError, Span
 
 ROOT = Path(__file__).parents[2]
@@ -397,3 +397,51 @@ def test_processor_time_that_is_used_up_is_told(tmp_path: Path) -> None:
         "of processor time (ulimit -t 3) here: raise the limit, such as with ulimit -t unlimited"
     )
     assert note.read_text().split() == ["True", "True"]  # not for its compiled code
+
+
+PREPARING = """
+    import os, signal, time
+    from retriever.reading import worker
+
+    class Planted:
+        def configure(self, values): pass
+
+        def prepare(self, document):
+            said = document.pages[0].text
+            if said == "memory":
+                raise MemoryError
+            if said == "mistake":
+                raise ValueError
+            if said == "crash":
+                os.kill(os.getpid(), signal.SIGSEGV)
+            if said == "hang":
+                time.sleep(60)
+            return said.encode()
+
+    worker.main(Planted())
+"""
+
+
+def test_work_on_a_text_that_exceeds_a_limit_is_not_left_to_the_parent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "planted_preparing.py").write_text(textwrap.dedent(PREPARING))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(subprocess_reader, "PREPARE_SECONDS", 1.0)
+    reader = FileReader(preparing=Preparing("planted_preparing", {}))
+    try:
+        ask(reader, tmp_path, "good")
+        assert reader.prepared == b"good"
+        ask(reader, tmp_path, "mistake")  # the parent does it, and shows the error
+        assert reader.prepared == b""
+        for said, reason in (
+            ("memory", "needs more memory than a file may take"),
+            ("crash", r"not divided into passages: the reader crashed on it \(SIGSEGV\)"),
+            ("hang", "not divided into passages: it was given up after 1 seconds"),
+        ):
+            with pytest.raises(ReadError, match=reason):
+                ask(reader, tmp_path, said)
+        ask(reader, tmp_path, "good")
+        assert reader.prepared == b"good"
+    finally:
+        reader.close()

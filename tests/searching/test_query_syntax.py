@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retriever.index import Index
-from retriever.searching.query_syntax import Query, parse
+from retriever.searching.query_syntax import Query, parse, plain
 from retriever.storage.filters import And, Filter, chunk_fields
 from retriever.types import Document, Page
 from tests.fakes import FakeEmbedder
@@ -363,3 +363,12 @@ def test_a_clear_keyword_hit_is_never_buried(index, query) -> None:
 
     for mode in ("hybrid", "keyword"):
         assert index.search(query, 3, mode=mode, embed=astray)[0].chunk.path == "parts.txt"
+
+
+def test_a_text_without_an_end_is_searched_for_by_its_beginning() -> None:
+    for read in (parse, plain):
+        query = read("word " * 200_000)
+        assert query.text == "word " * 4_000
+        assert query.notes == ("only the first 20,000 characters of the query are searched for",)
+        assert read("a" * 20_000) == Query("a" * 20_000)
+        assert read("a" * 20_000).notes == ()
