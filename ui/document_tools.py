@@ -11,6 +11,7 @@ import streamlit as st
 from retriever.interface import desktop
 from retriever.interface.export import citation
 from retriever.reading.page_images.view import file_path
+from retriever.storage.vectors.verified import hash_of
 from retriever.types import DocumentRow, Hit, RetrieverError
 from ui import status
 from ui.highlighting import escape_html, replace_unprintable
@@ -22,7 +23,8 @@ def show_tools(row: DocumentRow, hit: Hit) -> None:
     """Show what opens the file, and the menu: its folder, a download, text and citation to copy."""
     path = file_path(row)
     size = _size(row, path)
-    if size is not None and _may_open():
+    same = size is not None and _is_indexed(row, path)
+    if same and _may_open():
         help_ = "Open in its own program (o)"
         if st.button(
             "Open", key="open-viewer", help=help_, type="tertiary", icon=":material/open_in_new:"
@@ -40,7 +42,9 @@ def show_tools(row: DocumentRow, hit: Hit) -> None:
             "Show in its folder", key="open-folder", type="tertiary", icon=":material/folder_open:"
         ):
             _run(partial(desktop.show_in_folder, path))
-        if size <= _MAX_BYTES:
+        if not same:
+            st.caption("The file has changed since it was indexed: index it again to open it here.")
+        elif size <= _MAX_BYTES:
             st.download_button(
                 "Download",
                 data=path.read_bytes,
@@ -60,6 +64,21 @@ def _size(row: DocumentRow, path: Path) -> int | None:
         return path.stat().st_size if row.root and path.is_file() else None
     except OSError:
         return None
+
+
+def _is_indexed(row: DocumentRow, path: Path) -> bool:
+    """Whether the file is the one that was indexed: an index from elsewhere may name any file."""
+    try:
+        facts = path.stat()
+        return _sha256(str(path), facts.st_size, facts.st_mtime_ns) == row.sha256
+    except OSError:
+        return False
+
+
+@st.cache_data(show_spinner=False, max_entries=256)
+def _sha256(path: str, size: int, changed: int) -> str:
+    """The hash of a file, computed again when its size or time of change differ."""
+    return hash_of(Path(path))
 
 
 def _show_copies(row: DocumentRow, hit: Hit) -> None:

@@ -28,7 +28,7 @@ _FULL_LINE = 0.7
 
 # Characters that Markdown, or Streamlit's extensions of it, would interpret.
 _MARKDOWN = re.compile(
-    r"([\\`*\[\]<>$~&|!]|^\s*[#+\-=]|(?<!\w)_|_(?!\w)|:(?=[\w/+-]))", re.MULTILINE
+    r"([\\`*\[\]<>$~&|!]|^\s*[#+\-=]|(?<![^\W_])_|_(?![^\W_])|:(?=[\w/+-]))", re.MULTILINE
 )
 
 

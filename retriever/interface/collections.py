@@ -38,6 +38,7 @@ from retriever.types import IndexStateError, ReadError, UsageError
 MAX_NAME = 60  # characters of a collection's name
 MAX_DESCRIPTION = 300  # characters
 _COMPLETE = ".complete"  # the mark in the folder of an archive that is unpacked completely
+_MAX_FACTS = 65_536  # bytes
 _MAX_DEPTH = 8  # nested folders of an archive
 _MAX_REFUSALS = 5  # refused files of an archive with a sentence of their own
 _MAX_NAME_BYTES = 180  # bytes of a file's name: file systems take 255, a number may be added
@@ -47,7 +48,10 @@ _DOOMED = re.compile(r"\.(.+)\.deleted-[0-9a-f]{8}", re.DOTALL)
 
 _NAME = re.compile(r"\w[\w .()+-]*")
 # Characters that some file system refuses, and those that reverse the writing direction.
-_UNSAFE = re.compile('[\x00-\x1f\x7f-\x9f<>:"|?*\u202a-\u202e\u2066-\u2069\ud800-\udfff]')
+_UNSAFE = re.compile(
+    '[\x00-\x1f\x7f-\x9f<>:"|?*\u061c\u200e\u200f\u2028-\u202e\u2066-\u206f\ud800-\udfff\ufff9-\ufffb'
+    "\U000e0000-\U000e007f]"
+)
 _RESERVED = frozenset(
     ["con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10))]
 )
@@ -156,8 +160,12 @@ def rename_collection(folder: Path, name: str) -> Path:
 
 def description(folder: Path) -> str:
     """What the user says of the collection; empty without a description."""
+    path = folder / FACTS_FILE
     try:
-        told = json.loads((folder / FACTS_FILE).read_text("utf-8"))
+        # A link or a pipe in a folder from elsewhere would be read without an end.
+        if path.is_symlink() or not path.is_file() or path.stat().st_size > _MAX_FACTS:
+            return ""
+        told = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError, RecursionError):
         return ""
     said = told.get("description") if isinstance(told, dict) else ""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 from retriever import __version__
-from retriever.interface.terminal.printing import shown
+from retriever.interface.terminal.characters import printable
 from retriever.searching.options import Mode, SearchOptions
 from retriever.settings import (
     ANSWER_PASSAGES,
@@ -55,7 +55,7 @@ class Parser(argparse.ArgumentParser):
 
     def _print_message(self, message: str, file: Any = None) -> None:
         """Print help or an error, which quotes arguments, as a terminal may get it."""
-        super()._print_message(shown(message) if message else message, file)
+        super()._print_message(printable(message) if message else message, file)
 
     def _advice(self, message: str) -> str:
         """What to do about a query that the shell or the parser has taken apart."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -157,13 +158,14 @@ class Searches:
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:
-    """What changes with the file; None if there is none, or it is another user's or a link."""
+    """What changes with the file; None without a plain one of this user: a pipe never ends."""
     try:
         found = path.lstat()
     except OSError:
         return None
     own = not hasattr(os, "getuid") or found.st_uid == os.getuid()
-    return (found.st_ino, found.st_mtime_ns) if own and not path.is_symlink() else None
+    plain = stat.S_ISREG(found.st_mode)
+    return (found.st_ino, found.st_mtime_ns) if own and plain else None
 
 
 def _read_file(path: Path) -> _Memory:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from retriever.interface.commands.output import DONE, FAILED, print_json
 from retriever.interface.terminal.characters import count_text, one_line
+from retriever.interface.terminal.printing import out, tell
 
 if TYPE_CHECKING:
     from retriever.indexing.repair import RepairReport
@@ -55,24 +55,24 @@ def _print_findings(report: VerifyReport) -> None:
     )
     sentences = report.sentences
     for sentence in sentences[:_SHOWN]:
-        print(one_line(sentence))
+        out(one_line(sentence))
     if len(sentences) > _SHOWN:
-        print(f"and {count_text(len(sentences) - _SHOWN, 'finding')} more")
+        out(f"and {count_text(len(sentences) - _SHOWN, 'finding')} more")
     state = "whole" if report.whole else "damaged"
-    print(f"{state}: {checked} checked in {report.seconds:.1f} s")
+    out(f"{state}: {checked} checked in {report.seconds:.1f} s")
     if report.not_sealed:
         rows = count_text(report.not_sealed, "row")
-        print(f"{rows} of an earlier version have no hash yet; the next wva index adds it")
+        out(f"{rows} of an earlier version have no hash yet; the next wva index adds it")
 
 
 def _print_repair(report: RepairReport) -> None:
     _print_findings(report.before)
     for sentence in report.mended:
-        print(f"mended: {one_line(sentence)}")
+        out(f"mended: {one_line(sentence)}")
     for sentence in report.gone:
-        print(f"gone: {one_line(sentence)}")
+        out(f"gone: {one_line(sentence)}")
     if not report.before.whole:
-        print("after the repair:")
+        out("after the repair:")
         _print_findings(report.after)
 
 
@@ -87,7 +87,7 @@ class _Printer:
         if now - self._last < _PATIENCE:
             return
         self._last = now
-        print(f"checking {what}: {done:,} of {total:,}", file=sys.stderr, flush=True)
+        tell(f"checking {what}: {done:,} of {total:,}")
 
 
 __all__ = ["run_verify"]

@@ -4,10 +4,27 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 
 
-class Result(BaseModel):
+class _Shape(BaseModel):
+    """Texts without lone surrogates, which names of files may have, and the protocol cannot."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _encodable(cls, values: Any) -> Any:
+        return _encodable(values)
+
+
+def _encodable(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, dict):
+        return {_encodable(name): _encodable(one) for name, one in value.items()}
+    return [_encodable(one) for one in value] if isinstance(value, list) else value
+
+
+class Result(_Shape):
     """A passage that was found."""
 
     id: str = Field(description="give it to fetch, similar or explain")
@@ -22,7 +39,7 @@ class Result(BaseModel):
     )
 
 
-class Results(BaseModel):
+class Results(_Shape):
     """The results of a search, best first."""
 
     results: list[Result]
@@ -33,7 +50,7 @@ class Results(BaseModel):
     notes: list[str] = Field(default=[], description="how the query and its filters were read")
 
 
-class Fetched(BaseModel):
+class Fetched(_Shape):
     """A passage or document with its text."""
 
     id: str
@@ -46,7 +63,7 @@ class Fetched(BaseModel):
     )
 
 
-class Word(BaseModel):
+class Word(_Shape):
     """A word of a passage, and what it adds to the score."""
 
     word: str
@@ -54,7 +71,7 @@ class Word(BaseModel):
     value: float
 
 
-class Explained(BaseModel):
+class Explained(_Shape):
     """Why a passage has its score for a query."""
 
     id: str
@@ -65,7 +82,7 @@ class Explained(BaseModel):
     by_word: dict[str, float] = Field(description="the words of the query that occur, with BM25")
 
 
-class IndexStatus(BaseModel):
+class IndexStatus(_Shape):
     """What is in one index."""
 
     index: str
@@ -81,7 +98,7 @@ class IndexStatus(BaseModel):
     )
 
 
-class Status(BaseModel):
+class Status(_Shape):
     """The indexes that are served."""
 
     indexes: list[IndexStatus]

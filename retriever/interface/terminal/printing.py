@@ -68,12 +68,12 @@ class PlainFormatter(logging.Formatter):
     """Formats log records for a terminal: their messages may quote names and texts."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The record as `shown`."""
-        return shown(super().format(record))
+        """The record without control characters."""
+        return printable(super().format(record))
 
 
 class PlainWriter(io.TextIOBase):
-    """A stream for what other libraries print by themselves: written as `shown`."""
+    """A stream for what other libraries print by themselves, without control characters."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -84,8 +84,8 @@ class PlainWriter(io.TextIOBase):
         return self._stream.encoding
 
     def write(self, text: str) -> int:
-        """Write `text` as `shown`."""
-        self._stream.write(shown(text))
+        """Write `text` as `printable`."""
+        self._stream.write(printable(text))
         return len(text)
 
     def flush(self) -> None:
