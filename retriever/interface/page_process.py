@@ -23,7 +23,6 @@ from retriever.interface.jobs import stop_process
 from retriever.interface.page_guard import HEALTH_PATH, TOKEN_PARAMETER
 from retriever.interface.page_server import ADDRESS, TERMINATED, server_command, server_environment
 from retriever.interface.terminal.characters import one_line
-from retriever.reading.extras import install_command
 from retriever.types import IndexStateError, Progress, RetrieverError, UsageError
 
 START_SECONDS = 60
@@ -48,6 +47,8 @@ def serve_page(
     is not installed, the port is taken, or the token is easily guessed.
     """
     if importlib.util.find_spec("streamlit") is None:
+        from retriever.reading.extras import install_command
+
         raise UsageError(
             f"the page needs streamlit, which is not installed: {install_command('ui')}"
         )

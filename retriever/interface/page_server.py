@@ -16,7 +16,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from retriever.reading.extras import install_command
 from retriever.types import UsageError
 
 ADDRESS = "127.0.0.1"
@@ -130,6 +129,8 @@ def _page() -> Path:
     """The script of the page, found without importing it."""
     found = importlib.util.find_spec("ui")
     if found is None or not found.submodule_search_locations:
+        from retriever.reading.extras import install_command
+
         raise UsageError(f"the page is not installed: {install_command('ui')}")
     return Path(found.submodule_search_locations[0]) / "app.py"
 
