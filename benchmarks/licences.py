@@ -6,6 +6,7 @@ licence: `PERMISSIVE`, or `LOOKED_AT` with a reason. What only developers instal
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -84,6 +85,13 @@ LOOKED_AT: Mapping[str, LookedAt] = {
     ),
     "tqdm": LookedAt("MPL-2.0 AND MIT", FILE_LEVEL),
 }
+
+
+OF_TORCH = re.compile(r"(nvidia|cuda)-.+|(pytorch-)?triton(-.+)?")
+"""What torch's build for CUDA brings, in versions of its own: most under NVIDIA's licence.
+
+The CPU build, with which we test, has none of it. It is listed, and neither held nor pinned.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +241,7 @@ def objections(packages: Iterable[Package], accepted: Mapping[str, LookedAt]) ->
     """A sentence for each package whose licence is neither permissive nor accepted."""
     found = []
     for one in packages:
-        if is_permissive(one.licence):
+        if is_permissive(one.licence) or OF_TORCH.fullmatch(one.name):
             continue
         before = accepted.get(one.name)
         if before is None:

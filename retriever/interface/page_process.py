@@ -26,7 +26,6 @@ from retriever.interface.page_server import ADDRESS, TERMINATED, server_command,
 from retriever.interface.remains import clear_collections
 from retriever.interface.terminal.characters import one_line
 from retriever.interface.terminal.printing import tell
-from retriever.reading.extras import install_command
 from retriever.types import IndexStateError, Progress, RetrieverError, UsageError
 
 START_SECONDS = 60
@@ -51,6 +50,8 @@ def serve_page(
     is not installed, the port is taken, or the token is easily guessed.
     """
     if importlib.util.find_spec("streamlit") is None:
+        from retriever.reading.extras import install_command
+
         raise UsageError(
             f"the page needs streamlit, which is not installed: {install_command('ui')}"
         )

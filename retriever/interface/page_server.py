@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 from retriever.interface.terminal.printing import PlainWriter
-from retriever.reading.extras import install_command
 from retriever.types import UsageError
 
 ADDRESS = "127.0.0.1"
@@ -159,6 +158,8 @@ def _page() -> Path:
     """The script of the page, found without importing it."""
     found = importlib.util.find_spec("ui")
     if found is None or not found.submodule_search_locations:
+        from retriever.reading.extras import install_command
+
         raise UsageError(f"the page is not installed: {install_command('ui')}")
     return Path(found.submodule_search_locations[0]) / "app.py"
 

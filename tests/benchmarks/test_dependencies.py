@@ -100,6 +100,22 @@ def test_a_package_under_gpl_fails_the_check(
     assert dependencies.check(pinned, found(packages, "run"), nobody, Audit(audited=4)) == 0
 
 
+def test_what_torch_brings_for_cuda_is_told_and_not_held(
+    packages: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    brings = [f"Requires-Dist: {name}" for name in ("nvidia-cudnn-cu13", "cuda-bindings", "triton")]
+    install(packages, "torch", "2.0", "License-Expression: MIT", *brings)
+    install(packages, "nvidia_cudnn_cu13", "9.0", "License: NVIDIA Proprietary Software")
+    install(packages, "cuda_bindings", "13.0", "License-Expression: LicenseRef-NVIDIA")
+    install(packages, "triton", "3.0", "License-Expression: MIT")
+    seen = needed(["run"], {**PROJECT, "dependencies": ["torch"]}, [str(packages)])
+    assert len(seen.packages) == 4
+    assert dependencies.check(["torch==2.0"], seen, Needed((), ()), Audit(audited=1)) == 0
+    told = capsys.readouterr().out
+    assert "not audited: 3 packages, such as cuda-bindings" in told
+    assert dependencies.of_torch(found(packages, "run")) == []
+
+
 def test_a_package_of_development_alone_may_have_any_licence(packages: Path) -> None:
     shipped, development = found(packages, "run", "all"), found(packages, "dev")
     assert dependencies.licence_problems(shipped) == []

@@ -90,25 +90,6 @@ def test_the_page_ends_with_a_process_that_is_killed(
         assert probe.connect_ex(("127.0.0.1", port)) != 0
 
 
-def test_whether_the_page_is_up_is_not_asked_of_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Healthy(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.end_headers()
-
-        def log_message(self, *arguments: Any) -> None:
-            pass
-
-    monkeypatch.setattr(page_process, "START_SECONDS", 5)
-    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{free_port()}")
-    monkeypatch.delenv("no_proxy", raising=False)
-    monkeypatch.delenv("NO_PROXY", raising=False)
-    page = mock.Mock(**{"poll.return_value": None})
-    with HTTPServer(("127.0.0.1", 0), Healthy) as server:
-        threading.Thread(target=server.handle_request, daemon=True).start()
-        page_process._wait_until_healthy(page, server.server_port)
-
-
 def test_a_port_that_is_taken_is_named() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -202,3 +183,22 @@ def test_a_page_without_an_index_is_told(
     monkeypatch.setattr(signal, "signal", lambda *_: None)  # this process's own stays
     assert page_process.serve_page(tmp_path / "missing", free_port()) == 0
     assert f"there is no index in {tmp_path / 'missing'} yet" in capsys.readouterr().err
+
+
+def test_whether_the_page_is_up_is_not_asked_of_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Healthy(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *arguments: Any) -> None:
+            pass
+
+    monkeypatch.setattr(page_process, "START_SECONDS", 5)
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{free_port()}")
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    page = mock.Mock(**{"poll.return_value": None})
+    with HTTPServer(("127.0.0.1", 0), Healthy) as server:
+        threading.Thread(target=server.handle_request, daemon=True).start()
+        page_process._wait_until_healthy(page, server.server_port)

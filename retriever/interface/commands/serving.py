@@ -12,7 +12,6 @@ from retriever.interface.commands.output import DONE
 from retriever.interface.options import DEFAULT_INDEX
 from retriever.interface.terminal.characters import one_line
 from retriever.interface.terminal.printing import tell
-from retriever.reading.extras import install_command
 from retriever.types import UsageError
 
 EXTRA = ("fastapi", "uvicorn", "prometheus_client")
@@ -80,6 +79,8 @@ def _check_sdk() -> None:
     from importlib.metadata import version
 
     if version("mcp").partition(".")[0] in ("0", "1"):
+        from retriever.reading.extras import install_command
+
         raise UsageError(
             f"this command needs mcp 2.1 or later, not {version('mcp')}: "
             f"{install_command('mcp')}, in another environment than what needs the older one"
@@ -92,6 +93,8 @@ def _check_extra(extra: str, packages: Sequence[str]) -> None:
 
     missing = [name for name in packages if importlib.util.find_spec(name) is None]
     if missing:
+        from retriever.reading.extras import install_command
+
         raise UsageError(
             f"this command needs {', '.join(missing).replace('_', '-')}: {install_command(extra)}"
         )
