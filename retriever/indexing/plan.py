@@ -49,11 +49,13 @@ class Plan:
     """What a run will do.
 
     `known` counts the documents below the given paths, `known_by_root` those of each root.
-    `moved_roots` has the new places of roots that were moved, each with the former one.
+    `whole_roots` are the roots that the paths cover. `moved_roots` has the new places of roots that
+    were moved, each with the former one.
     """
 
     known: int = 0
     known_by_root: Mapping[str, int] = field(default_factory=dict)
+    whole_roots: frozenset[str] = frozenset()
     moved_roots: Mapping[str, str] = field(default_factory=dict)
     read: list[Pending] = field(default_factory=list)
     moves: list[Move] = field(default_factory=list)
@@ -93,7 +95,9 @@ class Planner:
         rows = self._relocated(files)
         is_covered = covering(self.targets)
         covered = [row for row in rows if is_covered(_place(row))]
-        plan = Plan(len(covered), Counter(row.root for row in covered), self.moved_roots)
+        by_root = Counter(row.root for row in covered)
+        whole = frozenset(filter(covering([t for t in self.targets if not t.single]), by_root))
+        plan = Plan(len(covered), by_root, whole, self.moved_roots)
         here = _by_place(covered)
         pending = [
             waiting

@@ -51,9 +51,12 @@ class HeldBack:
 
     @property
     def rows(self) -> list[DocumentRow]:
-        """The documents that stay, marked as held back."""
+        """The documents that stay, marked as held back where the run looked at the whole root.
+
+        A run over a part of it, where half is soon gone, decides nothing for later ones.
+        """
         return [
-            row if row.mtime_ns == HELD else replace(row, mtime_ns=HELD)
+            replace(row, mtime_ns=HELD) if row.root in self.plan.whole_roots else row
             for row in self.plan.vanished
             if row.id in self.reasons
         ]

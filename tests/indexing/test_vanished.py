@@ -118,6 +118,14 @@ def test_a_deletion_is_a_deletion(index, docs) -> None:
     assert (report.totals["removed"], report.notice, report.complete) == (5, "", True)
 
 
+def test_a_run_over_a_part_holds_nothing_back_for_later_ones(index, docs) -> None:
+    index.sync(docs)
+    for number in range(3):
+        (docs / f"disk/deep/{number}.txt").unlink()
+    kept_all(index, index.sync(docs / "disk"), 12, "3 of the 4 files known here")
+    assert index.sync(docs).totals["removed"] == 3
+
+
 def test_what_was_held_back_stays_so_until_it_is_back_or_given_up(index, docs) -> None:
     index.sync(docs)
     shutil.move(docs / "here", docs.parent / "away")

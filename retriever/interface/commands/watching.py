@@ -31,11 +31,11 @@ def run_watch(options: argparse.Namespace) -> int:
 
     _check(options)
     terminated = _Terminated()
-    with _Runs(options) as runs:
-        paths = runs.paths()
-        lock = WatchLock(Path(options.index))
-        lock.acquire()
-        try:
+    lock = WatchLock(Path(options.index))
+    try:
+        with _Runs(options) as runs:
+            paths = runs.paths()
+            lock.acquire()
             _say(f"following {_named(paths)}; end it with Ctrl-C")
             Follower(
                 Watched(
@@ -48,11 +48,11 @@ def run_watch(options: argparse.Namespace) -> int:
                     poll=options.poll or 0.0,
                 )
             ).follow()
-        except KeyboardInterrupt:
-            if not terminated.told:
-                raise
-        finally:
-            lock.release()
+    except KeyboardInterrupt:
+        if not terminated.told:
+            raise
+    finally:
+        lock.release()
     return DONE
 
 
