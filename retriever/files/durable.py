@@ -145,6 +145,14 @@ def temporary_folder(parent: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@contextmanager
+def scratch_folder(parent: Path) -> Iterator[Path]:
+    """As `temporary_folder`; first, what killed processes have left in `parent` is removed."""
+    sweep(parent)
+    with temporary_folder(parent) as folder:
+        yield folder
+
+
 def sweep(folder: Path) -> int:
     """Remove the temporary files and folders in the folder that nobody writes any more.
 
@@ -253,6 +261,7 @@ __all__ = [
     "remove",
     "rename",
     "replacing",
+    "scratch_folder",
     "sweep",
     "sync_file",
     "sync_folder",

@@ -20,8 +20,8 @@ from langchain_core.document_loaders import BaseBlobParser, BaseLoader
 from langchain_core.documents import Document
 from langchain_core.documents.base import Blob
 
+from retriever.files.durable import scratch_folder
 from retriever.files.private import write_private
-from retriever.storage.upkeep.scratch import scratch_folder
 from retriever.types import Document as ReadDocument
 from retriever.types import Page, ReadError, UsageError, check_text, check_texts
 
@@ -140,7 +140,7 @@ class AlignedWVABlobParser(BaseBlobParser):
             if blob.data is None and blob.path is not None:
                 document = self._read(Path(blob.path), name)
             else:
-                with scratch_folder(Path(tempfile.gettempdir(), "wva-blob")) as folder:
+                with scratch_folder(Path(tempfile.gettempdir())) as folder:
                     copy = folder / "blob"
                     write_private(copy, blob.as_bytes())
                     document = self._read(copy, name)

@@ -35,7 +35,7 @@ def load(module: str, extra: str, what: str) -> ModuleType:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] == module.split(".")[0]:
-            raise ReadError(f"{what} need {library}: {_command(extra)}") from None
+            raise ReadError(f"{what} need {library}: {install_command(extra)}") from None
         raise ReadError(_broken_reason(what, library, error)) from None
     except ImportError as error:
         raise ReadError(_broken_reason(what, library, error)) from None
@@ -45,18 +45,14 @@ def _broken_reason(what: str, library: str, error: ImportError) -> str:
     return f"{what} need {library}, which does not start ({error_text(error)}): install it again"
 
 
-def _command(extra: str) -> str:
-    return f"pip install 'wva-retriever[{extra}]'"
-
-
 def is_missing(reason: str) -> bool:
     """Whether `reason` says that an extra is missing."""
-    return any(_command(extra) in reason for extra in EXTRAS)
+    return any(install_command(extra) in reason for extra in EXTRAS)
 
 
 def is_mended(reason: str) -> bool:
     """Whether `reason` says that an extra is missing, which is installed now."""
-    return any(_command(extra) in reason for extra in installed_extras())
+    return any(install_command(extra) in reason for extra in installed_extras())
 
 
 def installed_extras() -> tuple[str, ...]:

@@ -270,7 +270,7 @@ def test_what_a_killed_backup_leaves_is_removed_by_the_next(
 
 
 def test_the_scratch_folder_of_a_running_backup_stays(tmp_path: Path) -> None:
-    one, two = (backup._scratch(tmp_path / name) for name in ("one", "two"))
+    one, two = (durable.scratch_folder(tmp_path) for _ in range(2))
     with one as first, two as second:
         assert first.exists()
         assert second.exists()

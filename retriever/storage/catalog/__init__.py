@@ -10,14 +10,13 @@ The catalog knows nothing of vector search; the vector files beside it can be re
 
 from __future__ import annotations
 
-from retriever.storage.catalog.connections import CATALOG_FILE, LOCK_FILE, WATCH_FILE, Catalog
+from retriever.storage.catalog.connections import CATALOG_FILE, LOCK_FILE, Catalog
 from retriever.storage.catalog.reading import Matches, Reader, VectorFile
 from retriever.storage.catalog.writing import Writer
 
 __all__ = [
     "CATALOG_FILE",
     "LOCK_FILE",
-    "WATCH_FILE",
     "Catalog",
     "Matches",
     "Reader",

@@ -60,7 +60,7 @@ def back_up(catalog: Catalog, to: Path) -> Backup:
     target = to.absolute()
     _check_target(target, catalog.folder)
     is_file = _is_archive(target)
-    with _told("the backup", target), _scratch(target) as scratch:
+    with _told("the backup", target), durable.scratch_folder(target.parent) as scratch:
         _check_room(catalog, target.parent, is_file)
         made = scratch / "index"
         make_folder(made)
@@ -93,7 +93,7 @@ def restore(source: Path, folder: Path) -> Backup:
             _check_target(target, catalog.folder, archives=False)
             return back_up(catalog, folder)
     _check_target(target, source.absolute(), archives=False)
-    with _told("the index", target), _scratch(target) as scratch:
+    with _told("the index", target), durable.scratch_folder(target.parent) as scratch:
         made = scratch / "index"
         make_folder(made)
         archive.unpack(source, made)
@@ -103,14 +103,6 @@ def restore(source: Path, folder: Path) -> Backup:
         uploads, size = _count_files(made / UPLOADS), _bytes(made)
         durable.publish_folder(made, target)
     return Backup(str(folder), size, *counts, uploads)
-
-
-@contextmanager
-def _scratch(target: Path) -> Iterator[Path]:
-    """A private folder beside `target`, removed at the end; first, those of killed processes."""
-    durable.sweep(target.parent)
-    with durable.temporary_folder(target.parent) as folder:
-        yield folder
 
 
 def _is_archive(target: Path) -> bool:
