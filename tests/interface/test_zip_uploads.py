@@ -19,6 +19,7 @@ from retriever.interface.collections import StoredArchive, store_archive
 from retriever.interface.removal import remove_files
 from retriever.interface.zip_uploads import zip_members
 from retriever.types import ReadError, UsageError
+from retriever.zip_directory import directory_bytes
 from tests.fakes import FakeEmbedder
 
 Files = dict[str, bytes]
@@ -155,13 +156,13 @@ def test_the_length_of_the_list_is_the_one_zipfile_reads() -> None:
         listed = len(plain) - 22 - archive.start_dir
     comment = b"PK\x05\x06 a comment with the signature in it" + b"." * 30
     commented = plain[:-2] + struct.pack("<H", len(comment)) + comment
-    assert unpacking._directory_bytes(plain) == listed
-    assert unpacking._directory_bytes(b"") == unpacking._directory_bytes(b"PK\x05\x06") == 0
+    assert directory_bytes(plain) == listed
+    assert directory_bytes(b"") == directory_bytes(b"PK\x05\x06") == 0
     with zipfile.ZipFile(io.BytesIO(commented[: -len(comment)] + b"c" * len(comment))) as archive:
         assert len(archive.infolist()) == 9
     huge = struct.pack("<4sQHHLLQQQQ", b"PK\x06\x06", 44, 45, 45, 0, 0, 9, 9, 10**9, 0)
     locator = struct.pack("<4sLQL", b"PK\x06\x07", 0, 0, 1)
-    assert unpacking._directory_bytes(huge + locator + plain[-22:]) == 10**9
+    assert directory_bytes(huge + locator + plain[-22:]) == 10**9
 
 
 @pytest.mark.parametrize(
