@@ -8,13 +8,13 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from retriever.version import __version__ as __version__
-
 if TYPE_CHECKING:
     from retriever.embedding.aligned_wva import AlignedWVA
     from retriever.index import Index
     from retriever.searching.options import Marked, SearchOptions, Steering
     from retriever.types import Chunk, Document, Hit, Page, PageState, RetrieverError
+
+__version__ = "0.1.0"
 
 _HOMES = {
     "AlignedWVA": "retriever.embedding.aligned_wva",

@@ -16,7 +16,7 @@ from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from retriever.private_files import file_mode, make_folder, open_private
+from retriever.files import file_mode, make_folder, open_private
 
 if TYPE_CHECKING:
     from retriever.arrays import Vectors

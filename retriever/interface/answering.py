@@ -27,7 +27,7 @@ from typing import Any, Literal
 
 from retriever import __version__
 from retriever.cache import cache_folder
-from retriever.layout import CATALOG_FILE
+from retriever.files import CATALOG_FILE
 
 Request = Mapping[str, Any]
 Handler = Callable[[Request], Request]

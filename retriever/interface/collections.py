@@ -20,10 +20,20 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from retriever.files import (
+    BIN,
+    CATALOG_FILE,
+    FACTS_FILE,
+    LOCK_FILE,
+    UPLOADS,
+    is_part,
+    kind_of,
+    make_folder,
+    open_private,
+    write_private,
+)
 from retriever.interface import upload_limits
 from retriever.interface.zip_uploads import zip_members
-from retriever.layout import BIN, CATALOG_FILE, FACTS_FILE, LOCK_FILE, UPLOADS, is_part, kind_of
-from retriever.private_files import make_folder, open_private, write_private
 from retriever.reading.formats import supported
 from retriever.reading.scan import scan, targets
 from retriever.storage.backends.embedded import EmbeddedBackend

@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from retriever.files import CATALOG_FILE, kind_of
 from retriever.interface.jobs import stop_process
 from retriever.interface.page_guard import HEALTH_PATH, TOKEN_PARAMETER
 from retriever.interface.page_server import ADDRESS, TERMINATED, server_command, server_environment
 from retriever.interface.terminal.characters import one_line
-from retriever.layout import CATALOG_FILE, kind_of
 from retriever.types import IndexStateError, Progress, RetrieverError, UsageError
 
 START_SECONDS = 60

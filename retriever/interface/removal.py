@@ -13,9 +13,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from retriever.files import BIN, make_folder
 from retriever.index import Index
-from retriever.layout import BIN
-from retriever.private_files import make_folder
 from retriever.storage.upkeep.uploads import BIN_SECONDS, RECEIPT, empty_bin, uploads_folder
 from retriever.types import IndexStateError, UsageError
 

@@ -15,8 +15,8 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from retriever.storage.upkeep.archive import directory_bytes
 from retriever.types import ReadError, UsageError
-from retriever.zip_directory import directory_bytes
 
 MAX_FILES = 5_000
 """Files per archive."""

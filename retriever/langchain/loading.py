@@ -20,7 +20,7 @@ from langchain_core.document_loaders import BaseBlobParser, BaseLoader
 from langchain_core.documents import Document
 from langchain_core.documents.base import Blob
 
-from retriever.private_files import write_private
+from retriever.files import write_private
 from retriever.storage.upkeep.scratch import scratch_folder
 from retriever.types import Document as ReadDocument
 from retriever.types import Page, ReadError, UsageError, check_text, check_texts

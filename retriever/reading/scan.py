@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from retriever.layout import UPLOADS
+from retriever.files import UPLOADS
 from retriever.reading.formats import supported
 from retriever.text.globs import selects
 from retriever.types import UsageError

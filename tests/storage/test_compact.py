@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from retriever import Document, Index, Page
-from retriever.layout import BIN
+from retriever.files import BIN
 from retriever.storage.backends import vector_files
 from retriever.storage.catalog import Catalog
 from retriever.storage.upkeep import archive, compact

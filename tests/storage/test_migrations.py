@@ -17,12 +17,11 @@ from typing import Any
 
 import pytest
 
-from retriever import Index
+from retriever import Index, __version__
 from retriever.storage.backends.embedded import EmbeddedBackend
 from retriever.storage.catalog import connections, schema
 from retriever.text import analyzer
 from retriever.types import IndexStateError
-from retriever.version import __version__
 
 RELEASED = Path(__file__).parents[1] / "data" / "index-0.1.0.tar.xz"
 QUERIES = ("lease", "walrus", "tenant")

@@ -11,6 +11,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from retriever.files import CATALOG_FILE, kind_of
 from retriever.interface.commands.arguments import (
     reading_arguments,
     requested_embedder,
@@ -24,7 +25,6 @@ from retriever.interface.commands.output import (
     print_json,
     vectors_command,
 )
-from retriever.layout import CATALOG_FILE, kind_of
 from retriever.types import Progress, UsageError
 
 if TYPE_CHECKING:

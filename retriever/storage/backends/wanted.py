@@ -12,8 +12,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from retriever.layout import WANTED_FILE
-from retriever.private_files import open_descriptor
+from retriever.files import WANTED_FILE, open_descriptor
 
 FILE = WANTED_FILE
 MAX_BYTES = 64 * 2**10

@@ -16,8 +16,18 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Self
 
-from retriever.layout import CATALOG_FILE, LOCK_FILE, NEW_CATALOG, is_part, kind_of, unreachable
-from retriever.private_files import make_folder, open_private, sync_folder, tighten
+from retriever.files import (
+    CATALOG_FILE,
+    LOCK_FILE,
+    NEW_CATALOG,
+    is_part,
+    kind_of,
+    make_folder,
+    open_private,
+    sync_folder,
+    tighten,
+    unreachable,
+)
 from retriever.storage.catalog import filter_sql, fulltext, schema
 from retriever.storage.catalog.id_cache import IdCaches
 from retriever.storage.catalog.lock import WriterLock

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from retriever.private_files import file_mode
+from retriever.files import file_mode
 from retriever.types import IndexStateError
 
 _PATIENCE = 0.5  # seconds; `held_by_anyone` holds the lock for microseconds, a writer for long

@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 
 from retriever.arrays import Keys
-from retriever.private_files import open_private
+from retriever.files import open_private
 from retriever.text.words import STOP
 
 MIN_DOCUMENTS = 1_000

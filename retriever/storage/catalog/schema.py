@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +24,9 @@ import numpy as np
 from retriever.arrays import Vectors
 from retriever.storage.filters import comparable, kind_of
 from retriever.types import Scalar, UsageError
-from retriever.version import __version__
+
+# Looked up and not imported: the package names all stages, which nothing here may import.
+__version__: str = sys.modules["retriever"].__version__
 
 APPLICATION_ID = 0x57564131  # "WVA1": distinguishes an index from other SQLite databases
 VERSION = 3

@@ -17,10 +17,8 @@ import zlib
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from retriever.layout import CATALOG_FILE, FACTS_FILE, UPLOADS
-from retriever.private_files import make_folder, open_private
+from retriever.files import CATALOG_FILE, FACTS_FILE, UPLOADS, make_folder, open_private
 from retriever.types import IndexStateError
-from retriever.zip_directory import TAIL, directory_bytes
 
 ENDING = ".zip"
 """The ending of an archive's name; without it, a backup is a folder."""
@@ -36,6 +34,13 @@ _STORED = re.compile(r"\.faiss(\.rows)?$|\.(zip|docx|pptx|xlsx|odt|epub|pdf|png|
 _UNSAFE = re.compile(r'[\x00-\x1f\\]|^$|^\.\.?$|^[A-Za-z]:|[<>:"|?*]' if os.name == "nt" else
                      r"[\x00\\]|^$|^\.\.?$|^[A-Za-z]:")  # fmt: skip
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+_END, _LOCATOR, _END_64 = b"PK\x05\x06", b"PK\x06\x07", b"PK\x06\x06"
+_END_SIZE, _LOCATOR_SIZE, _END_64_SIZE = 22, 20, 56
+_MAX_COMMENT = 65_535
+
+TAIL = _END_64_SIZE + _LOCATOR_SIZE + _END_SIZE + _MAX_COMMENT
+"""The number of bytes at the end of an archive that `directory_bytes` looks at."""
+
 DAMAGED = (zipfile.BadZipFile, zlib.error, struct.error, ValueError, EOFError, RuntimeError)
 """What zipfile raises for a damaged archive; NotImplementedError is a RuntimeError."""
 
@@ -81,6 +86,24 @@ def _check_directory(file: BinaryIO, path: Path) -> None:
     file.seek(max(0, size - TAIL))
     if directory_bytes(file.read()) > _MAX_DIRECTORY:
         raise _no_backup(path, "it lists too many files")
+
+
+def directory_bytes(data: bytes) -> int:
+    """The bytes of the central directory that zipfile would read; 0 if it would find none.
+
+    `data` is the archive, or its `TAIL`. It is looked up where zipfile looks: a directory of
+    millions of files would fill the memory.
+    """
+    at = len(data) - _END_SIZE
+    if not (data[at:].startswith(_END) and data.endswith(b"\0\0")):
+        at = data.rfind(_END, max(0, at - _MAX_COMMENT))
+    if at < 0 or at + _END_SIZE > len(data):
+        return 0
+    length: int = struct.unpack_from("<L", data, at + 12)[0]
+    locator, end = at - _LOCATOR_SIZE, at - _LOCATOR_SIZE - _END_64_SIZE
+    if end >= 0 and data.startswith(_LOCATOR, locator) and data.startswith(_END_64, end):
+        length = struct.unpack_from("<Q", data, end + 40)[0]
+    return length
 
 
 def _check(members: list[zipfile.ZipInfo], path: Path, folder: Path) -> None:
@@ -130,4 +153,13 @@ def _no_backup(path: Path, why: str) -> IndexStateError:
     return IndexStateError(f"{path} is not a backup of an index: {why}; nothing was restored")
 
 
-__all__ = ["DAMAGED", "ENDING", "MAX_RATIO", "check_room", "pack", "unpack"]
+__all__ = [
+    "DAMAGED",
+    "ENDING",
+    "MAX_RATIO",
+    "TAIL",
+    "check_room",
+    "directory_bytes",
+    "pack",
+    "unpack",
+]

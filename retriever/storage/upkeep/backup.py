@@ -17,8 +17,16 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from retriever.layout import CATALOG_FILE, FACTS_FILE, LOCK_FILE, UPLOADS, VECTOR_FILE, kind_of
-from retriever.private_files import make_folder, open_private
+from retriever.files import (
+    CATALOG_FILE,
+    FACTS_FILE,
+    LOCK_FILE,
+    UPLOADS,
+    VECTOR_FILE,
+    kind_of,
+    make_folder,
+    open_private,
+)
 from retriever.storage.backends import vector_files
 from retriever.storage.backends.search_state import row_path
 from retriever.storage.catalog import Catalog, Reader

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from retriever.layout import CATALOG_FILE
+from retriever.files import CATALOG_FILE
 from retriever.storage.backends import vector_files
 from retriever.storage.catalog import Catalog, Reader
 from retriever.storage.catalog.writing import UNUSED

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from retriever.private_files import sync_folder
+from retriever.files import sync_folder
 
 _MARK = ".wva-unfinished-"
 _LOCK = "LOCK"

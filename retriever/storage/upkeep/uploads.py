@@ -11,7 +11,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from retriever.layout import BIN, UPLOADS
+from retriever.files import BIN, UPLOADS
 from retriever.storage.catalog import Catalog
 
 BIN_SECONDS = 86_400

@@ -22,7 +22,7 @@ import faiss as _faiss
 import numpy as np
 
 from retriever.arrays import Keys, Scores, Vectors
-from retriever.private_files import open_private, sync_folder
+from retriever.files import open_private, sync_folder
 from retriever.storage.vectors.exact import (
     MARGIN,
     check_query,

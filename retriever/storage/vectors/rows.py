@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retriever.arrays import DoubleScores, DoubleVectors, Integers, Keys, Vectors
-from retriever.private_files import open_private
+from retriever.files import open_private
 
 _MAGIC = b"wvarows1"
 _TRAILER = struct.Struct("<QIQ8s")

@@ -13,7 +13,7 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
-from retriever.private_files import write_private
+from retriever.files import write_private
 
 MIN_BYTES = 64 * 2**20
 """Smaller files are hashed each time."""

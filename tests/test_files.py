@@ -13,8 +13,8 @@ import pytest
 
 from retriever import Index
 from retriever.cache import write_atomically
+from retriever.files import make_folder, open_private, tighten
 from retriever.interface import collections, removal
-from retriever.private_files import make_folder, open_private, tighten
 from retriever.storage.backends import vector_files
 from tests.fakes import FakeEmbedder
 
@@ -98,7 +98,7 @@ def test_a_group_shares_an_index_by_the_setgid_bit_of_its_folder(
     home = tmp_path / "team"
     home.mkdir()
     home.chmod(0o2770)
-    monkeypatch.setattr("tests.test_private_files.assert_private", lambda folder: None)
+    monkeypatch.setattr("tests.test_files.assert_private", lambda folder: None)
     os.umask(0o077)  # the rights of the folder count
     folder = fill(home, monkeypatch)
     for path, found in modes(folder).items():

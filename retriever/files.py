@@ -1,22 +1,72 @@
-"""Files and folders for their owner alone: what is written here holds the texts of documents.
+"""The files of an index: their names, and how they are made for their owner alone.
 
-A group shares an index if its folder has the setgid bit (`chmod g+rwxs FOLDER`): what is made
-there gets the rights that the group has in the folder. Nobody else gets any, whatever the umask.
-Windows has no such modes: there a folder's own rights apply.
+What is written here holds the texts of documents. A group shares an index if its folder has the
+setgid bit (`chmod g+rwxs FOLDER`): what is made there gets the rights that the group has in the
+folder. Nobody else gets any, whatever the umask. Windows has no such modes: there a folder's own
+rights apply. What the folder of an index holds is told in `indexes/README.md`.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal
+
+from retriever.types import IndexStateError
+
+CATALOG_FILE = "catalog.sqlite"
+NEW_CATALOG = f".{CATALOG_FILE}.new"
+"""The catalog while it is made; it gets its name when it is complete."""
+
+LOCK_FILE = "LOCK"
+UPLOADS = "uploads"
+BIN = "removed"
+"""The folder of uploads that were removed, which can come back for a day."""
+
+FACTS_FILE = "collection.json"
+WANTED_FILE = "wanted"
+
+VECTOR_FILE = re.compile(r"vectors-\d+\.faiss")
+"""The name of a vector file. Those of the files beside it begin with it."""
 
 _OWNER = 0o700
 _GROUP = 0o070
 _HAS_MODES = os.name == "posix"
+
+
+def is_part(name: str) -> bool:
+    """Whether an entry of an index's folder belongs to the index.
+
+    >>> [is_part(name) for name in ("catalog.sqlite-wal", "vectors-00000001.faiss.rows", "a.txt")]
+    [True, True, False]
+    """
+    return (
+        name.startswith((CATALOG_FILE, NEW_CATALOG))
+        or name in (LOCK_FILE, UPLOADS, BIN, FACTS_FILE, WANTED_FILE, f"{WANTED_FILE}.read")
+        or ".faiss" in name
+    )
+
+
+def kind_of(path: Path) -> Literal["", "file", "folder"]:
+    """What a path is; empty if there is nothing. Raises IndexStateError if that cannot be seen."""
+    try:
+        return "folder" if stat.S_ISDIR(path.stat().st_mode) else "file"
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
+    except (OSError, ValueError) as error:
+        raise unreachable(path, error) from error
+
+
+def unreachable(path: Path, error: OSError | ValueError) -> IndexStateError:
+    """The error for a path that the system does not let us look at."""
+    reason = error.strerror if isinstance(error, OSError) else error
+    return IndexStateError(
+        f"{path} cannot be looked at ({reason or error}); check the folder's permissions"
+    )
 
 
 def make_folder(folder: Path) -> None:
@@ -119,11 +169,22 @@ def _allow(path: Path, mode: int) -> None:
 
 
 __all__ = [
+    "BIN",
+    "CATALOG_FILE",
+    "FACTS_FILE",
+    "LOCK_FILE",
+    "NEW_CATALOG",
+    "UPLOADS",
+    "VECTOR_FILE",
+    "WANTED_FILE",
     "file_mode",
+    "is_part",
+    "kind_of",
     "make_folder",
     "open_descriptor",
     "open_private",
     "sync_folder",
     "tighten",
+    "unreachable",
     "write_private",
 ]
