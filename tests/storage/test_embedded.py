@@ -497,6 +497,11 @@ def test_unchanged_runs_write_no_vector_file_and_old_ones_are_removed(folder: Pa
         assert [files[-1]] == now[:1]
         assert len(now) == 2
         assert now[-1].stat().st_size == backend.info()["bytes"]["snapshot"]
+        # What a killed writer left goes also where no file is due.
+        for name in ("vectors-99999999.faiss", "vectors-00000001.faiss.words.tmp"):
+            (folder / name).touch()
+        backend.finish({})
+        assert sorted(folder.glob("*.faiss*")) == now
 
 
 def test_a_long_tail_is_written_before_the_end(folder: Path, monkeypatch) -> None:

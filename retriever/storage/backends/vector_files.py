@@ -71,7 +71,7 @@ def complete(catalog: Catalog, state: SearchState) -> None:
     """Write the files that belong beside the current vector file, as far as they are due."""
     with catalog.exclusive(), catalog.reading() as reader:
         row = reader.vector_file()
-        _clean(catalog.folder, row)
+        _sweep(catalog.folder, row)
         if row is None or row.vectors < MIN_LARGE:
             return
         if reader.posting_file_due():
@@ -195,6 +195,15 @@ def _clean(folder: Path, *rows: VectorFile | None) -> None:
     for path in folder.glob("vectors-*.faiss*"):
         if path.name not in keep:
             with suppress(OSError):  # Windows: still mapped by a reader
+                path.unlink()
+
+
+def _sweep(folder: Path, row: VectorFile | None) -> None:
+    """Remove what a killed or failed writer left: half files, and files newer than the current."""
+    current = "" if row is None else row.file
+    for path in folder.glob("vectors-*.faiss*"):
+        if path.suffix == ".tmp" or path.name.partition(".")[0] > current.partition(".")[0]:
+            with suppress(OSError):
                 path.unlink()
 
 
