@@ -3,6 +3,8 @@
 Reading, cutting, analysing and writing are measured with an embedder that has the real tokenizer
 and gives vectors at no cost. Each way runs in a new process on the same made-up files, first over
 new files, then over the same ones unchanged. Memory is that of all its processes.
+
+`--small` makes files of a few sentences, `--empty` only plans what is to be done with empty files.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import argparse
 import json
 import os
 import random
+import resource
 import statistics
 import subprocess
 import sys
@@ -37,6 +40,7 @@ JOBS = (1, 2, 4)
 ALONE = "one thread"
 ENDINGS = (".txt", ".txt", ".txt", ".md", ".md", ".html", ".csv", ".json")
 PARAGRAPHS = range(4, 21)
+ONE_PARAGRAPH = range(1, 2)  # of a small file
 LEAST = worth.MIN_FILES, worth.MIN_BYTES
 NEW_WORDS = 0.02
 """Share of sentences with a name and a number that no other file has, as documents have them."""
@@ -58,12 +62,16 @@ class Row:
     keyword_tokens_per_second: float
     second_run_seconds: float
     peak_gigabytes: float  # resident memory of all processes together
+    processor_seconds: float  # of the first run, all processes together
+    second_processor_seconds: float
 
 
 # Files
 
 
-def write_files(folder: Path, count: int, seed: int = 0) -> None:
+def write_files(
+    folder: Path, count: int, seed: int = 0, paragraphs: Sequence[int] = PARAGRAPHS
+) -> None:
     """Text files of several formats: sentences of the sample in random order, with new words."""
     source = _sentences()
     for number in range(count):
@@ -71,7 +79,7 @@ def write_files(folder: Path, count: int, seed: int = 0) -> None:
         ending = ENDINGS[number % len(ENDINGS)]
         below = folder / f"{number // 500:03d}"
         below.mkdir(parents=True, exist_ok=True)
-        text = _file_text(choose, source, ending, number)
+        text = _file_text(choose, source, ending, number, paragraphs)
         (below / f"report-{number:06d}{ending}").write_text(text, "utf-8")
 
 
@@ -83,8 +91,18 @@ def _sentences() -> list[str]:
     return [one for one in found if 30 < len(one) < 400 and "<" not in one and "|" not in one]
 
 
-def _file_text(choose: random.Random, source: Sequence[str], ending: str, number: int) -> str:
-    paragraphs = list(_paragraphs(choose, source))
+def write_empty_files(folder: Path, count: int) -> None:
+    """Files without a byte, a thousand in a folder."""
+    for number in range(count):
+        below = folder / f"{number // 1000:04d}"
+        below.mkdir(parents=True, exist_ok=True)
+        (below / f"{number}.txt").touch()
+
+
+def _file_text(
+    choose: random.Random, source: Sequence[str], ending: str, number: int, counts: Sequence[int]
+) -> str:
+    paragraphs = list(_paragraphs(choose, source, counts))
     title = f"Report {number}"
     if ending == ".json":
         return json.dumps({"title": title, "parts": paragraphs}, indent=1)
@@ -100,8 +118,10 @@ def _file_text(choose: random.Random, source: Sequence[str], ending: str, number
     return f"# {title}\n\n" + "\n\n".join(heads if ending == ".md" else paragraphs) + "\n"
 
 
-def _paragraphs(choose: random.Random, source: Sequence[str]) -> Iterator[str]:
-    for _ in range(choose.choice(PARAGRAPHS)):
+def _paragraphs(
+    choose: random.Random, source: Sequence[str], counts: Sequence[int]
+) -> Iterator[str]:
+    for _ in range(choose.choice(counts)):
         found = choose.choices(source, k=choose.randint(2, 7))
         yield " ".join(
             f"{one} {_name(choose)} ({choose.randint(1000, 999_999)})."
@@ -154,14 +174,15 @@ def run_once(model: str, docs: Path, index_folder: Path, jobs: int) -> dict[str,
     embedder = Free(model)
     embedder.token_spans("loaded now")
     with Index.open_or_create(index_folder, embedder) as index:
-        started = time.perf_counter()
+        started, began = time.perf_counter(), _processor_seconds()
         first = index.sync(docs, keywords_only=True, jobs=jobs)
         keyword = time.perf_counter() - started
         second = index.sync(vectors_only=True)
-        seconds = time.perf_counter() - started
+        seconds, used = time.perf_counter() - started, _processor_seconds()
         started = time.perf_counter()
         again = index.sync(docs, jobs=jobs)
         unchanged = time.perf_counter() - started
+        used_again = _processor_seconds() - used
     if again.totals["unchanged"] != first.totals["indexed"] or again.totals["tokens"]:
         raise SystemExit(f"the second run did more than nothing: {again.totals}")
     return {
@@ -171,7 +192,26 @@ def run_once(model: str, docs: Path, index_folder: Path, jobs: int) -> dict[str,
         "keyword_seconds": keyword,
         "seconds": seconds,
         "second_run_seconds": unchanged,
+        "processor_seconds": used - began,
+        "second_processor_seconds": used_again,
     }
+
+
+def plan_once(docs: Path, index_folder: Path) -> dict[str, float]:
+    """Plan what is to be done with the files, and do nothing; its figures."""
+    with Index.open_or_create(index_folder) as index:
+        started, began = time.perf_counter(), _processor_seconds()
+        report = index.sync(docs, dry_run=True)
+        seconds, used = time.perf_counter() - started, _processor_seconds() - began
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+    found = {"files": report.totals["files"], "seconds": seconds}
+    return {**found, "processor_seconds": used, "peak_gigabytes": peak}
+
+
+def _processor_seconds() -> float:
+    """Seconds of the processor of this process and of those that it has waited for."""
+    found = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(one.ru_utime + one.ru_stime for one in found)
 
 
 def measure(model: str, docs: Path, jobs: int, *, here: bool = False) -> Row:
@@ -226,7 +266,8 @@ def line(row: Row, base: Row) -> str:
     return (
         f"| {row.way} | {row.keyword_tokens_per_second:,.0f} | {row.tokens_per_second:,.0f} "
         f"| {row.tokens_per_second / base.tokens_per_second:.1f} "
-        f"| {row.second_run_seconds:.1f} | {row.peak_gigabytes:.2f} |"
+        f"| {row.seconds:.1f} | {row.processor_seconds:.1f} | {row.second_run_seconds:.1f} "
+        f"| {row.second_processor_seconds:.1f} | {row.peak_gigabytes:.2f} |"
     )
 
 
@@ -234,6 +275,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure; print the table, write JSON."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--files", type=int, default=FILES, help="number of files")
+    parser.add_argument("--small", action="store_true", help="files of a few sentences")
+    parser.add_argument("--empty", action="store_true", help="empty files, which are only planned")
+    parser.add_argument("--jobs", type=int, help="only this number of processes")
     parser.add_argument("--folder", type=Path, help="files to index in place of made-up ones")
     parser.add_argument("--rounds", type=int, default=1, help="runs of each way; the median counts")
     parser.add_argument("--tiny", action="store_true", help="a few files, to try the script")
@@ -245,32 +289,52 @@ def main(arguments: Sequence[str] | None = None) -> None:
         docs, folder, jobs = options.once
         print(json.dumps(run_once(options.model, Path(docs), Path(folder), int(jobs))))
         return
+    count = TINY_FILES if options.tiny else options.files
+    with tempfile.TemporaryDirectory() as folder:
+        docs = options.folder or Path(folder, "docs")
+        if options.empty:
+            write_empty_files(docs, count)
+            facts = plan_once(docs, Path(folder, "index"))
+            print(_empty_table(facts))
+        else:
+            if not options.folder:
+                write_files(docs, count, 0, ONE_PARAGRAPH if options.small else PARAGRAPHS)
+            facts = _measure_ways(options, docs)
+    if options.json:
+        options.json.write_text(json.dumps(facts, indent=1))
+
+
+def _measure_ways(options: argparse.Namespace, docs: Path) -> dict[str, Any]:
+    """Measure each way, and print the table; the figures."""
     cores: int = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
     ways = [0, *(jobs for jobs in ((1,) if options.tiny else JOBS) if jobs <= cores)]
-    with tempfile.TemporaryDirectory() as folder:
-        docs = options.folder or Path(folder)
-        if not options.folder:
-            write_files(docs, TINY_FILES if options.tiny else options.files)
-        found: dict[int, list[Row]] = {way: [] for way in ways}
-        for _ in range(options.rounds):
-            for way in ways:
-                found[way].append(measure(options.model, docs, way, here=options.tiny))
+    if options.jobs is not None:
+        ways = [options.jobs]
+    found: dict[int, list[Row]] = {way: [] for way in ways}
+    for _ in range(options.rounds):
+        for way in ways:
+            found[way].append(measure(options.model, docs, way, here=options.tiny))
     rows = [median(found[way]) for way in ways]
     base = rows[0]
     print(f"{base.files:,} files, {base.passages:,} passages, {base.tokens:,} tokens\n")
     print(
         "| way | tokens/s until found by words | tokens/s, vectors stored | ratio "
-        "| second run, s | peak GB |\n|---|---|---|---|---|---|"
+        "| first run, s | of the processor | second run, s | of the processor | peak GB |"
+        "\n|---|---|---|---|---|---|---|---|---|"
     )
     for row in rows:
         print(line(row, base))
-    if not options.tiny:
+    if not options.tiny and options.jobs is None:
         for jobs in JOBS:
             if jobs not in ways:
-                print(f"| {jobs} processes | not measured: {cores} cores | | | | |")
-    if options.json:
-        facts = {"cores": cores, "rows": [asdict(row) for row in rows]}
-        options.json.write_text(json.dumps(facts, indent=1))
+                print(f"| {jobs} processes | not measured: {cores} cores | | | | | | | |")
+    return {"cores": cores, "rows": [asdict(row) for row in rows]}
+
+
+def _empty_table(facts: dict[str, float]) -> str:
+    head = "| empty files | planned in s | of the processor | peak GB |\n|---|---|---|---|"
+    values = f"{facts['seconds']:.1f} | {facts['processor_seconds']:.1f}"
+    return f"{head}\n| {facts['files']:,} | {values} | {facts['peak_gigabytes']:.2f} |"
 
 
 if __name__ == "__main__":

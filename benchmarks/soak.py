@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.soak_index import Forgetful, Soaker
-from benchmarks.soak_measures import Sample
+from benchmarks.soak_measures import Sample, quiet
 from benchmarks.soak_outcome import Outcome, compare_with_files, left_behind
 from benchmarks.soak_page import soak_page
 from retriever.index import Index
@@ -51,7 +51,7 @@ def soak_index(operations: int, processes: int, seed: int, scratch: Path) -> Out
             [*run, "--work", str(scratch), str(at), str(share)],
             stdout=subprocess.PIPE,
             text=True,
-            env={**os.environ, "TMPDIR": str(temporary), "OMP_NUM_THREADS": "1"},
+            env={**os.environ, **quiet(temporary)},
         )
         for at, share in enumerate(shares)
     ]

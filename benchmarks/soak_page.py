@@ -25,7 +25,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from benchmarks.browser import open_chromium
 from benchmarks.soak_index import QUESTIONS, SAMPLES, Forgetful, Soaker, ViolationError
-from benchmarks.soak_measures import Sample, sample
+from benchmarks.soak_measures import Sample, quiet, sample
 from benchmarks.soak_outcome import Outcome, compare_with_files, left_behind
 from retriever.index import Index
 from retriever.interface.collections import (
@@ -371,7 +371,7 @@ def _run(soaker: PageSoaker, operations: int, outcome: Outcome, temporary: Path)
 def _served(folder: Path, temporary: Path, log: Path) -> Iterator[tuple[int, int]]:
     """The page's server, its port and process id; what it prints goes to `log`."""
     port = free_port()
-    more = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "TMPDIR": str(temporary)}
+    more = {"PYTHONPATH": str(ROOT), **quiet(temporary)}
     with log.open("wb") as output:
         server = subprocess.Popen(  # noqa: S603 - our own command line
             server_command(folder, port, app=APP, no_token=True),

@@ -10,6 +10,7 @@ import gc
 import hashlib
 import threading
 import warnings
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -126,7 +127,8 @@ class Index:
         self._loading = threading.Lock()
         self._writing = threading.Lock()
         self._late = LateVectors()
-        self._attributions = AttributionCache(lambda: self.embedder)
+        me = weakref.ref(self)  # no cycle: an index that nobody has any more is freed at once
+        self._attributions = AttributionCache(lambda: cast(Index, me()).embedder)
         self._open_snapshot = threading.local()
         if embedder is not None:
             with backend.reading() as catalog:

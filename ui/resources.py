@@ -11,6 +11,7 @@ import contextlib
 import json
 import threading
 import time
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from retriever.explaining.corpus_map import Survey, survey
 from retriever.index import Index
 from retriever.indexing.coverage import CoverageReport, coverage_report
 from retriever.searching.facets import Facets, count_facets
+from retriever.storage.backends import Documents
 from retriever.storage.catalog import CATALOG_FILE
 from retriever.storage.records import UnreadFile
 from retriever.types import DocumentRow, FileStatus, RetrieverError
@@ -132,6 +134,8 @@ def _tick(seconds: float) -> int:
 @st.cache_resource(show_spinner=False, max_entries=16)
 def _opened(path: str, place: CatalogId, _open_index: Opener) -> Index:
     index = _open_index(Path(path))
+    # The cache drops the index that nobody has used for longest; a run may use it still.
+    weakref.finalize(index, _end, id(index), index.backend)
     thread = threading.Thread(target=_warm, args=(index,), name="load the model", daemon=True)
     _loading[id(index)] = thread
     thread.start()
@@ -140,6 +144,12 @@ def _opened(path: str, place: CatalogId, _open_index: Opener) -> Index:
 
 _loading: dict[int, threading.Thread] = {}
 """The threads that load the models of the open indexes, by the index's `id`."""
+
+
+def _end(number: int, backend: Documents) -> None:
+    """Close the files of an index that nobody has any more."""
+    _loading.pop(number, None)
+    backend.close()
 
 
 def _warm(index: Index) -> None:

@@ -51,7 +51,7 @@ def served(home: Path, log: Path) -> Iterator[Server]:
             stderr=subprocess.STDOUT,
         )
     try:
-        wait_until(lambda: is_healthy(port))
+        wait_until(lambda: is_healthy(port), 60)
         yield Server(process, f"http://127.0.0.1:{port}", log)
     finally:
         process.terminate()
@@ -94,7 +94,7 @@ def test_two_pages_of_one_index_and_a_server_that_is_killed_while_it_indexes(
         first.goto(f"{one.address}/collections?index=shared")
         second.goto(f"{two.address}/collections?index=shared")
         reader.goto(f"{two.address}/?index=shared&q=green&mode=keyword")
-        wait_until(lambda: results(reader) == ["pears.txt"])
+        wait_until(lambda: results(reader) == ["pears.txt"], 60)
 
         # Both index at once: what the second one may not write now is kept, and nothing is lost.
         upload(first, "figs.txt", "Figs are green, too.")
@@ -112,7 +112,7 @@ def test_two_pages_of_one_index_and_a_server_that_is_killed_while_it_indexes(
         wait_until(lambda: indexed(folder) == files, 60)
         assert [path.name for path in stored.rglob("*")] == [path.name for path in stored.iterdir()]
         reader.reload()
-        wait_until(lambda: sorted(results(reader)) == files)
+        wait_until(lambda: sorted(results(reader)) == files, 60)
 
         # It is deleted on one page while the other shows it.
         second.get_by_text("Done: 3 files").wait_for()
@@ -124,6 +124,6 @@ def test_two_pages_of_one_index_and_a_server_that_is_killed_while_it_indexes(
         wait_until(lambda: not folder.exists(), 60)
         reader.locator(".st-key-q input").fill("green figs")
         reader.keyboard.press("Enter")
-        reader.get_by_text("shared").and_(reader.get_by_role("alert")).first.wait_for()
+        reader.get_by_role("alert").filter(has_text="shared").first.wait_for()
         for log in (one.log, two.log):
             assert "Traceback" not in log.read_text("utf-8")

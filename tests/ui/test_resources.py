@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 from itertools import count
 from pathlib import Path
 
+import psutil
 import pytest
 import streamlit as st
 from streamlit.runtime.caching import cache_utils
@@ -14,6 +16,9 @@ from retriever.types import Document, Page
 from tests.fakes import FakeEmbedder
 from ui import resources
 from ui.page_query import PageQuery
+
+OPEN = 16
+"""The number of indexes that the page keeps open."""
 
 
 def test_nothing_ends_while_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,4 +59,26 @@ def test_what_is_known_of_an_index_is_asked_again_in_time(
         assert shared.documents() is before, "while it grows, not with every document"
         now[0] += 10.0
         assert len(shared.documents()) == 2
+    st.cache_resource.clear()
+
+
+def test_indexes_that_nobody_has_any_more_are_closed(tmp_path: Path) -> None:
+    """More than the page keeps open; neither waits for a garbage collection."""
+    process = psutil.Process()
+    st.cache_resource.clear()
+    handles = []
+    gc.disable()
+    try:
+        for number in range(2 * OPEN + 2):
+            folder = tmp_path / str(number)
+            Index.open_or_create(folder, FakeEmbedder()).close()
+            shared = resources.shared_index(folder, lambda path: Index.open(path, FakeEmbedder()))
+            assert shared.index.documents() == []
+            handles.append(process.num_fds())
+        assert shared.index.query_words("a heron")
+    finally:
+        gc.enable()
+    assert handles[-1] <= handles[OPEN] + 2
+    assert handles[-1] >= handles[0] + OPEN - 1, "the others are open"
+    assert len(resources._loading) <= OPEN + 1
     st.cache_resource.clear()
