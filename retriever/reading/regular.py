@@ -19,7 +19,10 @@ def open_regular(path: Path) -> BinaryIO:
 
     Raises OSError if it cannot be opened, and ReadError if it is not a regular file.
     """
-    stream = open(path, "rb", opener=_without_waiting)  # noqa: SIM115 - the caller closes it
+    try:
+        stream = open(path, "rb", opener=_without_waiting)  # noqa: SIM115 - the caller closes it
+    except IsADirectoryError:
+        raise ReadError("not a regular file") from None
     if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
         stream.close()
         raise ReadError("not a regular file")

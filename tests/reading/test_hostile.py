@@ -6,10 +6,12 @@ import io
 import os
 import re
 import socket
+import struct
 import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import docx
 import openpyxl
@@ -24,6 +26,7 @@ from retriever.reading.pages import unify_lines
 from retriever.reading.regular import read_blocks
 from retriever.types import ReadError
 from tests.fakes import FakeEmbedder
+from tests.pdfs import assembled, pdf_file, stream, text_page
 from tests.reading.test_opendocument import saved
 
 
@@ -203,3 +206,146 @@ def test_files_of_any_name_are_indexed_and_found(tmp_path: Path) -> None:
             (hit, *_) = index.search(f"word{number}word", 1, mode="keyword")
             assert os.fsencode(hit.chunk.path) == name
         assert len(index.documents()) == len(NAMES) - 2
+
+
+WORD = 'xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main"'
+SHEET = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
+FORM = b"/Type /XObject /Subtype /Form /BBox [0 0 9 9] "
+CELL = "<text:p>text</text:p></table:table-cell>"
+
+
+def repacked(made: Any, part: str, content: str) -> bytes:
+    """The office file with another part."""
+    buffer, changed = io.BytesIO(), io.BytesIO()
+    made.save(buffer)
+    with zipfile.ZipFile(buffer) as source, zipfile.ZipFile(changed, "w", 8) as target:
+        for name in source.namelist():
+            target.writestr(name, content if name == part else source.read(name))
+    return changed.getvalue()
+
+
+def word_file(body: str) -> bytes:
+    body = f"<w:document {WORD}><w:body>{body}</w:body></w:document>"
+    return repacked(docx.Document(), "word/document.xml", body)
+
+
+def sheet_file(body: str) -> bytes:
+    body = f'<worksheet xmlns="{SHEET}">{body}</worksheet>'
+    return repacked(openpyxl.Workbook(), "xl/worksheets/sheet1.xml", body)
+
+
+def sheet_cell(place: str) -> str:
+    row = place.lstrip("XFDA")
+    inner = f'<c r="{place}" t="inlineStr"><is><t>text</t></is></c>'
+    return f'<sheetData><row r="{row}">{inner}</row></sheetData>'
+
+
+def form(number: int, times: int) -> bytes:
+    """A form of a PDF that draws form `number` so many times."""
+    inside = b"/Resources << /XObject << /X %d 0 R >> >>" % number
+    return stream(b"/X Do " * times, FORM + inside)
+
+
+def drawing(*forms: bytes) -> bytes:
+    return pdf_file([(b"/X Do", b"/XObject << /X 6 0 R >>")], more=list(forms))
+
+
+def tiff(side: int) -> bytes:
+    """A TIFF of so many pixels, one byte long."""
+    tags = ((256, side), (257, side), (258, 8), (259, 1), (262, 1), (273, 8), (278, side), (279, 1))
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+    return b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4)
+
+
+def mail(depth: int) -> bytes:
+    head = b"Subject: a\nMIME-Version: 1.0\n"
+    parts = (
+        b"Content-Type: multipart/mixed; boundary=b%d\n\n--b%d\n" % (n, n) for n in range(depth)
+    )
+    return head + b"".join(parts) + b"Content-Type: text/plain\n\ntext\n"
+
+
+HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
+    # By name: the file, and its text or the beginning of its reason.
+    "corner.xlsx": (lambda: sheet_file(sheet_cell("XFD1048576")), "text"),
+    "far.xlsx": (lambda: sheet_file(sheet_cell("A99999999999")), "rows: more than is read"),
+    "merged.xlsx": (
+        lambda: sheet_file(
+            sheet_cell("A1")
+            + "<mergeCells>"
+            + '<mergeCell ref="A1:XFD1048576"/>' * 500
+            + "</mergeCells>"
+        ),
+        "text",
+    ),
+    "repeated.ods": (
+        lambda: saved(
+            "spreadsheet",
+            '<table:table><table:table-row table:number-rows-repeated="1048576"><table:table-cell '
+            f'table:number-columns-repeated="16384">{CELL}</table:table-row></table:table>',
+        ),
+        "text",
+    ),
+    "repeated.odt": (
+        lambda: saved(
+            "text",
+            '<table:table><table:table-row table:number-rows-repeated="99999999"><table:table-cell '
+            f'table:number-columns-repeated="99999999">{CELL}</table:table-row></table:table>',
+        ),
+        "text",
+    ),
+    "deep.odt": (
+        lambda: saved("text", "<text:list>" * 5_000 + "</text:list>" * 5_000),
+        "broken: its parts cannot be read as an OpenDocument file (Excessive depth",
+    ),
+    "deep.docx": (
+        lambda: word_file("<w:sdt>" * 5_000 + "</w:sdt>" * 5_000),
+        "broken: its parts cannot be read as a Word document (Excessive depth",
+    ),
+    "wide.docx": (
+        lambda: word_file(
+            '<w:tbl><w:tr><w:tc><w:tcPr><w:gridSpan w:val="999999999"/></w:tcPr>'
+            "<w:p><w:r><w:t>text</w:t></w:r></w:p></w:tc></w:tr></w:tbl>"
+        ),
+        "text",
+    ),
+    "loop.pdf": (lambda: drawing(form(6, 2)), "drawings only"),
+    "forms.pdf": (lambda: drawing(*(form(7 + n, 10) for n in range(25))), "drawings only"),
+    "pages.pdf": (
+        lambda: assembled(
+            [b"<< /Type /Catalog /Pages 2 0 R >>", b"<< /Type /Pages /Kids [2 0 R] /Count 9 >>"]
+        ),
+        "broken: Detected cyclic page references",
+    ),
+    "outlines.pdf": (
+        lambda: pdf_file(
+            [text_page("text")],
+            more=[b"<< /First 7 0 R >>", b"<< /Title (a) /Next 7 0 R /First 7 0 R >>"],
+            catalog=b"/Outlines 6 0 R",
+        ),
+        "text",
+    ),
+    "bomb.tif": (lambda: tiff(60_000), "more pixels than any picture"),
+    "deep.eml": (lambda: mail(400), "its parts are nested too deeply"),
+    "deep.json": (lambda: b"[" * 50_000, "not JSON (nested too deeply)"),
+    "deep.ipynb": (lambda: b'{"cells":' + b"[" * 50_000, "broken: not the JSON of a notebook"),
+    "deep.rtf": (lambda: b"{\\rtf1 " + b"{\\b " * 20_000 + b"text" + b"}" * 20_000, "text"),
+    "deep.html": (lambda: b"<table><tr><td>" * 3_000 + b"text", "text"),
+    "deep.md": (lambda: b">" * 50_000 + b" text", ">>"),
+    "deep.tex": (lambda: b"{" * 9_000 + b"text", "{{"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_small_hostile_file_costs_little_and_is_told(name: str) -> None:
+    make, expected = HOSTILE[name]
+    data = make()
+    assert len(data) < 250_000
+    before = time.process_time()
+    try:
+        first = read_bytes(data, name, ReadOptions(ocr="eng")).pages[0]
+        told = (first.text, first.reason)
+    except ReadError as error:
+        told = ("", str(error))
+    assert time.process_time() - before < 5
+    assert any(one.startswith(expected) for one in told), told
