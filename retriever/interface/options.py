@@ -176,7 +176,9 @@ def _index_option(parser: argparse.ArgumentParser) -> None:
 def _model_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("model")
     group.add_argument(
-        "--model", help=f"preset, folder, GGUF file or hub id (default {DEFAULT_MODEL})"
+        "--model",
+        help="preset, folder, GGUF file or hub id, with @REVISION if wanted "
+        f"(default {DEFAULT_MODEL})",
     )
     group.add_argument(
         "--layers", help=f"upper-half, all, 10-19, or 3,5,-1 (default {DEFAULT_LAYERS})"

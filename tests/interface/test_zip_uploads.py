@@ -19,7 +19,7 @@ from retriever.interface.collections import StoredArchive, store_archive
 from retriever.interface.removal import remove_files
 from retriever.interface.zip_uploads import zip_members
 from retriever.types import ReadError, UsageError
-from retriever.zip_directory import directory_bytes
+from retriever.files.zip_directory import directory_bytes
 from tests.fakes import FakeEmbedder
 
 Files = dict[str, bytes]

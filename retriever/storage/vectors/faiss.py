@@ -33,6 +33,7 @@ from retriever.storage.vectors.exact import (
     nearest,
     top_k,
 )
+from retriever.storage.vectors.plausible import MAX_DIMENSION, is_plausible
 from retriever.storage.vectors.verified import Recheck, hash_of, is_remembered, remember
 from retriever.types import IndexStateError, UsageError
 
@@ -262,6 +263,8 @@ def read(path: Path, sha256: str, kind: str, fetch: Fetch | None = None) -> Fais
         index = _loaded(path)
     except RuntimeError as error:
         raise IndexStateError(f"{path} cannot be read by this FAISS: {error}") from error
+    if not 0 < index.d <= MAX_DIMENSION or not is_plausible(index, _empty(index.d, kind)):
+        raise IndexStateError(f"{path} is not built as a vector file of the kind {kind!r} is")
     store = FaissStore(index, kind, fetch)
     store.measure()
     if is_known:
@@ -270,6 +273,13 @@ def read(path: Path, sha256: str, kind: str, fetch: Fetch | None = None) -> Fais
     else:
         remember(path, sha256)
     return store
+
+
+def _empty(dimension: int, kind: str) -> Any:
+    try:
+        return make_index(dimension, kind)
+    except UsageError as error:
+        raise IndexStateError(f"the index has a vector file of an unknown kind: {error}") from None
 
 
 def _rescore(
