@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from retriever.files.zip_directory import directory_bytes
 from retriever.index import Index
 from retriever.interface import collections as collection
 from retriever.interface import upload_limits
@@ -19,7 +20,6 @@ from retriever.interface.collections import StoredArchive, store_archive
 from retriever.interface.removal import remove_files
 from retriever.interface.zip_uploads import zip_members
 from retriever.types import ReadError, UsageError
-from retriever.files.zip_directory import directory_bytes
 from tests.fakes import FakeEmbedder
 
 Files = dict[str, bytes]
