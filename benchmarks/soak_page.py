@@ -238,12 +238,17 @@ class PageSoaker:
         table = tab.locator('[data-testid="stDataFrame"]')
         if not table.count():
             return
-        table.scroll_into_view_if_needed()
-        box = table.bounding_box()
-        tab.mouse.click(box["x"] + 15, box["y"] + 52)  # the table is a canvas
         button = tab.get_by_role("button", name="Remove 1 file")
+        for _ in range(3):  # the table is drawn again while files are read
+            settle(tab)
+            table.scroll_into_view_if_needed()
+            box = table.bounding_box()
+            tab.mouse.click(box["x"] + 15, box["y"] + 52)  # the table is a canvas
+            settle(tab)
+            tab.wait_for_timeout(500)
+            if button.count():
+                break
         button.wait_for()
-        settle(tab)
         button.click()
         dialog = tab.get_by_role("dialog")
         dialog.get_by_role("button", name="Remove").click()
@@ -312,7 +317,7 @@ OPERATIONS: Mapping[str, tuple[float, Operation]] = {
     "removal in a browser": (1, PageSoaker.remove_by_hand),
     "files changed, synced beside": (4, PageSoaker.change_files),
     "add beside": (1.5, PageSoaker.add),
-    "collection made and deleted": (1, PageSoaker.collection),
+    "collection made and deleted": (2, PageSoaker.collection),
 }
 
 

@@ -75,13 +75,12 @@ def indexed(folder: Path) -> list[str]:
         return sorted(row.path for row in index.documents())
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 def test_two_pages_of_one_index_and_a_server_that_is_killed_while_it_indexes(
     chromium: Any, tmp_path: Path
 ) -> None:
     home = tmp_path / "indexes"
     folder = create_collection(home, "shared")
-    create_collection(home, "other")
     store_upload(folder, "pears.txt", b"Pears are green.")
     with Index.open(folder, FakeEmbedder()) as index:
         index.sync(uploads_folder(folder))
@@ -113,17 +112,5 @@ def test_two_pages_of_one_index_and_a_server_that_is_killed_while_it_indexes(
         assert [path.name for path in stored.rglob("*")] == [path.name for path in stored.iterdir()]
         reader.reload()
         wait_until(lambda: sorted(results(reader)) == files, 60)
-
-        # It is deleted on one page while the other shows it.
-        second.get_by_text("Done: 3 files").wait_for()
-        settle(second)
-        second.get_by_role("button", name="Change shared").click()
-        second.get_by_text("Delete", exact=True).click()
-        second.get_by_label("Type its name to confirm").fill("shared")
-        second.get_by_role("button", name="Delete for good").click()
-        wait_until(lambda: not folder.exists(), 60)
-        reader.locator(".st-key-q input").fill("green figs")
-        reader.keyboard.press("Enter")
-        reader.get_by_role("alert").filter(has_text="shared").first.wait_for()
         for log in (one.log, two.log):
             assert "Traceback" not in log.read_text("utf-8")
