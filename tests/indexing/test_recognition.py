@@ -768,6 +768,9 @@ class Started:
     def count_passwords(self, folder: Path) -> int:
         return 0
 
+    def follower(self, folder: Path) -> None:
+        """Nothing follows it."""
+
 
 def draw_folders(served, runs) -> None:
     from ui import add_documents
