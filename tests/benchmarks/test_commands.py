@@ -63,6 +63,7 @@ SMALLER = {  # options that shorten commands which read much by default
     "start": "--rounds 1 --quick --index INDEX",
     "scale": "--tiny",
     "kills": "--tiny --folder NOTES",
+    "flips": "--tiny",
     "half_made": "--sample --questions QUESTIONS",
     "steering": "--passages 500",
     "pdf_text": "PDF --pages 2",
