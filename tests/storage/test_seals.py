@@ -7,6 +7,7 @@ import sqlite3
 import time
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -78,7 +79,7 @@ CASES = {
     "a setting": "UPDATE meta SET value = '{}' WHERE name = 'background'",
     "means": "UPDATE calibration SET query_mean = zeroblob(128)",
     "a vector file": "UPDATE snapshots SET last_key = 1",
-    "a seal": "UPDATE seals SET hash = hash + 1 WHERE kind = 1 AND key = 1",
+    "a seal": "UPDATE seals SET hash = (hash & ~1) | (1 - (hash & 1)) WHERE kind = 1 AND key = 1",
 }
 
 
@@ -110,16 +111,20 @@ def test_damage_is_found_is_not_shown_and_is_mended(
     repaired = repair_index(folder, lambda: opened(folder))
     assert (repaired.after.whole, repaired.gone) == (True, ())
     with opened(folder) as index, opened(made / "index") as whole:
-        assert index.documents() == whole.documents()
+        # A file that is read again so soon after it was written gets no time.
+        ours, theirs = (
+            [replace(row, mtime_ns=0) for row in each.documents()] for each in (index, whole)
+        )
+        assert ours == theirs
         for row in whole.documents():
             assert index.pages(row.id) == whole.pages(row.id)
             assert index.chunks(row.id) == whole.chunks(row.id)
         query = np.ones(32, np.float32)
-        ours, theirs = (
+        first, second = (
             [one.chunk.id for one in each.search("tea", 3, mode="dense", embed=lambda _: query)]
             for each in (index, whole)
         )
-        assert ours == theirs
+        assert first == second
 
 
 def test_a_damaged_passage_is_left_out_and_named(damaged: Callable[[str], Path]) -> None:
