@@ -65,6 +65,7 @@ SMALLER = {  # options that shorten commands which read much by default
     "scale": "--tiny",
     "kills": "--tiny --folder NOTES",
     "fuzz": "--tiny --output OUT",
+    "flips": "--tiny",
     "half_made": "--sample --questions QUESTIONS",
     "steering": "--passages 500",
     "pdf_text": "PDF --pages 2",

@@ -29,6 +29,7 @@ from retriever.reading.subprocess_reader import FileReader
 from retriever.storage.records import UnreadFile
 from retriever.types import Document, FileStatus, Page, PageState
 from tests.fakes import FakeEmbedder
+from tests.older import without_seals
 from tests.pdfs import pdf_file, text_page
 from tests.scans import (
     LINES,
@@ -643,6 +644,7 @@ def test_a_new_version_reads_its_own_format_and_what_holds_it_alone(
 def as_made_by_the_first_release(folder: Path, cut: str) -> None:
     """Turn an index's catalog into one that 0.1.0 wrote: format 3, one version for all readers."""
     with closing(sqlite3.connect(folder / "catalog.sqlite")) as connection, connection:
+        without_seals(connection)
         connection.execute("ALTER TABLE pages DROP COLUMN scan")
         connection.execute("DELETE FROM meta WHERE name = 'ocr'")
         connection.execute("UPDATE documents SET settings = ?", (f"55fa282f-{cut}".encode(),))

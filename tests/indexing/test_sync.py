@@ -42,6 +42,7 @@ from retriever.types import (
 )
 from tests.fakes import FakeEmbedder
 from tests.live import live
+from tests.older import without_seals
 from tests.pdfs import pdf_file, text_page
 
 ROOT = Path(__file__).parents[2]
@@ -874,6 +875,7 @@ def test_an_older_index_learns_printed_page_numbers_and_embeds_nothing(
         with Index.open_or_create(tmp_path / "old", embedder) as index:
             index.sync(folder)
     with sqlite3.connect(tmp_path / "old" / "catalog.sqlite") as connection:
+        without_seals(connection)
         connection.execute("ALTER TABLE pages DROP COLUMN printed")
     connection.close()
     embedder.embedded.clear()

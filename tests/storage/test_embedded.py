@@ -35,6 +35,7 @@ from retriever.types import (
     document_id,
 )
 from tests.live import live
+from tests.older import without_seals
 from tests.storage.backend_contract import (
     DIM,
     DocumentsContract,
@@ -156,14 +157,6 @@ def test_a_newer_format_is_refused(folder: Path, backend: EmbeddedBackend) -> No
     connection.close()
     with pytest.raises(IndexStateError, match="newer version"):
         EmbeddedBackend.open(folder)
-
-
-def without_seals(connection: sqlite3.Connection) -> None:
-    """Take away what an earlier version does not have."""
-    triggers = "SELECT name FROM sqlite_master WHERE type = 'trigger' AND name LIKE 'seal_%'"
-    for (name,) in connection.execute(triggers).fetchall():
-        connection.execute(f"DROP TRIGGER {name}")
-    connection.execute("DROP TABLE seals")
 
 
 def test_an_index_of_the_first_format_is_brought_up_to_date(
@@ -785,6 +778,7 @@ def test_an_empty_file_is_called_empty_and_not_foreign(folder: Path, monkeypatch
 def _without_added_columns(folder: Path) -> None:
     """Turn a catalog into one of version 0.1.0."""
     with sqlite3.connect(folder / "catalog.sqlite") as connection:
+        without_seals(connection)
         for name in schema.ADDED:
             connection.execute(f"ALTER TABLE pages DROP COLUMN {name}")
         connection.execute("DROP TRIGGER accounts_deleted")

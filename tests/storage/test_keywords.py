@@ -25,6 +25,7 @@ from retriever.storage.records import NewChunk
 from retriever.text.analyzer import content_terms, index_terms, matching_words
 from retriever.types import DocumentRow, IndexStateError, Page, Span, document_id
 from tests.live import live
+from tests.older import without_seals
 
 COURT = "Das Bundesverfassungsgericht hat über die Klage und den Antrag nicht entschieden."
 COURT_OF = "Das Gericht des Bundes ist in der Stadt und nicht auf dem Land."
@@ -175,6 +176,7 @@ def test_an_index_of_another_analyzer_version_is_analysed_again(
 def make_older(folder: Path) -> None:
     """Turn a catalog into one of format 2."""
     with closing(sqlite3.connect(folder / "catalog.sqlite")) as connection, connection:
+        without_seals(connection)
         connection.execute("DROP INDEX chunks_language")
         connection.execute("ALTER TABLE chunks DROP COLUMN language")
         connection.execute("DROP TABLE long_words")

@@ -14,6 +14,7 @@ from retriever.storage.catalog.margins import margin_texts
 from retriever.text.analyzer import matching_words
 from retriever.types import Document, Page, Span
 from tests.fakes import FakeEmbedder
+from tests.older import without_seals
 
 BODIES = [
     "Lobsters moult in the spring and hide under stones.",
@@ -138,6 +139,7 @@ def test_terms_made_anew_are_the_same(index, tmp_path):
 def test_terms_of_an_index_without_bodies_are_made_anew(index, tmp_path):
     index.close()
     with closing(sqlite3.connect(tmp_path / "index" / "catalog.sqlite")) as connection, connection:
+        without_seals(connection)
         connection.execute("ALTER TABLE pages DROP COLUMN body_start")
         connection.execute("ALTER TABLE pages DROP COLUMN body_stop")
         connection.execute("UPDATE meta SET value = '0' WHERE name = 'analyser'")

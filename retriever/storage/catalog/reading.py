@@ -8,7 +8,7 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -111,7 +111,7 @@ class Reader:
         row = self._one(f"SELECT name, value, {seal} FROM meta m {join} WHERE name = ?", (name,))
         if row is None:
             return None
-        if not seals.is_whole(row[:2], row[2]) and name not in _KEPT_GOING[:2]:
+        if not _is_whole_setting(*row) and name not in _KEPT_GOING[:2]:
             if name in _KEPT_GOING:
                 return None
             raise IndexStateError(f"the setting {name!r} of the index is damaged: {REMEDY}")
@@ -824,6 +824,11 @@ class Reader:
         remaining = iter(values)
         while batch := list(islice(remaining, BLOCK)):
             yield from self._rows(f"{select} IN ({', '.join('?' * len(batch))})", batch)
+
+
+@lru_cache(maxsize=64)  # a search reads some settings many times
+def _is_whole_setting(name: str, value: str, seal: object) -> bool:
+    return seals.is_whole((name, value), seal)
 
 
 def _among_keys(keys: Keys, wanted: Keys) -> Mask:

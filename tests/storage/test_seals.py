@@ -1,0 +1,205 @@
+"""Rows that change by themselves are noticed where they are read, found by a check, and mended."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import time
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from retriever.index import Index
+from retriever.indexing.verify import repair_index, verify_index
+from retriever.storage.catalog import seals
+from retriever.storage.catalog.mending import turned_back
+from tests.fakes import FakeEmbedder
+from tests.older import without_seals
+
+NOTES = {
+    "cats.md": "# Cats\n\nA cat sleeps on the roof of the house. It sees a bird in the garden.\n",
+    "dogs.md": "# Dogs\n\nA dog barks at the postman every morning. The postman runs away.\n",
+    "tea.md": "# Tea\n\nThe kettle sings on the stove. Tea is drunk with milk in the morning.\n",
+}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("seals")
+    (folder / "notes").mkdir()
+    for name, text in NOTES.items():
+        (folder / "notes" / name).write_text(text)
+    with Index.open_or_create(folder / "index", FakeEmbedder(32)) as index:
+        index.sync(folder / "notes")
+    return folder
+
+
+@pytest.fixture
+def damaged(made: Path, tmp_path: Path) -> Callable[[str], Path]:
+    """A copy of the index after a statement that runs no trigger, as a flipped bit runs none."""
+
+    def copied(statement: str) -> Path:
+        folder = tmp_path / "index"
+        shutil.copytree(made / "index", folder)
+        with closing(sqlite3.connect(folder / "catalog.sqlite", isolation_level=None)) as one:
+            (version,) = one.execute("PRAGMA schema_version").fetchone()
+            triggers = one.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'")
+            known = triggers.fetchall()
+            one.execute("BEGIN")
+            for name, _ in known:
+                one.execute(f"DROP TRIGGER {name}")
+            assert one.execute(statement).rowcount == 1
+            for _, sql in known:
+                one.execute(sql)
+            one.execute("COMMIT")
+            one.execute(f"PRAGMA schema_version = {version}")
+        return folder
+
+    return copied
+
+
+def opened(folder: Path) -> Index:
+    return Index.open(folder, FakeEmbedder(32))
+
+
+CATS = "(SELECT key FROM documents WHERE path = x'636174732e6d64')"
+CASES = {
+    "a title": "UPDATE documents SET title = x'446f6773' WHERE path = x'636174732e6d64'",
+    "a path": "UPDATE documents SET path = x'636174732e6d65' WHERE path = x'636174732e6d64'",
+    "a passage": "UPDATE chunks SET text = replace(text, 'cat', 'car') WHERE document = " + CATS,
+    "a page": "UPDATE pages SET text = replace(text, 'bird', 'bard') WHERE document = " + CATS,
+    "a state": "UPDATE pages SET state = 'texu' WHERE document = 1",
+    "a vector": "UPDATE vectors SET value = zeroblob(128) WHERE number = 1",
+    "another's vector": "UPDATE chunks SET vector = vector % 3 + 1 WHERE key = 1",
+    "terms": "UPDATE lengths SET terms = 900 WHERE chunk = 1",
+    "a setting": "UPDATE meta SET value = '{}' WHERE name = 'background'",
+    "means": "UPDATE calibration SET query_mean = zeroblob(128)",
+    "a vector file": "UPDATE snapshots SET last_key = 1",
+    "a seal": "UPDATE seals SET hash = (hash & ~1) | (1 - (hash & 1)) WHERE kind = 1 AND key = 1",
+}
+
+
+def blob_case(sql: str) -> str:
+    """`replace` gives a text, where a BLOB is stored."""
+    return sql.replace("replace(text", "CAST(replace(CAST(text AS TEXT)").replace(
+        "') WHERE", "') AS BLOB) WHERE"
+    )
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_damage_is_found_is_not_shown_and_is_mended(
+    name: str, damaged: Callable[[str], Path], made: Path
+) -> None:
+    case = CASES[name]
+    folder = damaged(blob_case(case) if "replace(text" in case else case)
+    report = verify_index(folder)
+    assert not report.whole
+    assert all("wva verify --repair" in sentence for sentence in report.sentences)
+    written = NOTES
+    with opened(folder) as index:
+        for hit in index.search("cat dog tea", 5, mode="keyword"):
+            assert hit.chunk.text in written[hit.chunk.path]
+            assert hit.chunk.title == ""
+        for row in index.documents():
+            assert row.path in written
+            for page in index.pages(row.id):
+                assert page.text == written[row.path].rstrip("\n") or "damaged" in page.reason
+    repaired = repair_index(folder, lambda: opened(folder))
+    assert (repaired.after.whole, repaired.gone) == (True, ())
+    with opened(folder) as index, opened(made / "index") as whole:
+        # A file that is read again so soon after it was written gets no time.
+        ours, theirs = (
+            [replace(row, mtime_ns=0) for row in each.documents()] for each in (index, whole)
+        )
+        assert ours == theirs
+        for row in whole.documents():
+            assert index.pages(row.id) == whole.pages(row.id)
+            assert index.chunks(row.id) == whole.chunks(row.id)
+        query = np.ones(32, np.float32)
+        first, second = (
+            [one.chunk.id for one in each.search("tea", 3, mode="dense", embed=lambda _: query)]
+            for each in (index, whole)
+        )
+        assert first == second
+
+
+def test_a_damaged_passage_is_left_out_and_named(damaged: Callable[[str], Path]) -> None:
+    folder = damaged(blob_case(CASES["a passage"]))
+    with opened(folder) as index:
+        hits = index.search("cat", 5)
+        assert "cats.md" not in [hit.chunk.path for hit in hits]
+        (note,) = index.search_notes("cat", hits)
+        assert "cats.md" in note
+        assert f"wva verify --repair --index {folder}" in note
+
+
+def test_a_single_bit_is_turned_back() -> None:
+    row = (7, b"some text", "text", None, 2.5)
+    stored = seals.digest(row)
+    for other in ((6, *row[1:]), (7, b"somd text", *row[2:]), (*row[:2], "uext", *row[3:])):
+        assert turned_back(other, stored) == row
+    assert turned_back((7, b"same text!", *row[2:]), stored) is None
+
+
+def test_what_is_gone_is_named(damaged: Callable[[str], Path], made: Path) -> None:
+    """Without its file and after more than one bit."""
+    folder = damaged("UPDATE documents SET title = x'00', author = x'0000' WHERE key = " + CATS)
+    notes = made / "notes"
+    notes.rename(made / "away")
+    try:
+        repaired = repair_index(folder, lambda: opened(folder))
+    finally:
+        (made / "away").rename(notes)
+    assert repaired.after.whole
+    assert any("cats.md" in sentence for sentence in repaired.gone)
+    with opened(folder) as index:
+        assert [row.path for row in index.documents()] == ["dogs.md", "tea.md"]
+
+
+def test_an_index_without_seals_is_checked_and_sealed_by_the_next_write(
+    made: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "index"
+    shutil.copytree(made / "index", folder)
+    with closing(sqlite3.connect(folder / "catalog.sqlite")) as one:
+        without_seals(one)
+    assert verify_index(folder).whole
+    with opened(folder) as index:
+        index.sync(made / "notes")
+    with closing(sqlite3.connect(folder / "catalog.sqlite")) as one:
+        (clear, sealed) = one.execute(
+            "SELECT COUNT(*) FILTER (WHERE hash IS NULL), COUNT(*) FROM seals WHERE kind < 5"
+        ).fetchone()
+    assert (clear, sealed) == (0, 4 * len(NOTES))
+    assert verify_index(folder).whole
+
+
+def test_a_torn_database_is_copied_as_far_as_it_can_be_read(made: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "index"
+    shutil.copytree(made / "index", folder)
+    catalog = folder / "catalog.sqlite"
+    with closing(sqlite3.connect(catalog)) as one:
+        (page,) = one.execute("SELECT rootpage FROM sqlite_master WHERE name = 'pages'").fetchone()
+    with catalog.open("r+b") as file:
+        file.seek((page - 1) * 32768)
+        file.write(b"\xff" * 32768)
+    assert not verify_index(folder).whole
+    repaired = repair_index(folder, lambda: opened(folder))
+    assert (repaired.after.whole, repaired.gone) == (True, ())
+    assert repaired.aside == "catalog.sqlite.damaged-1"
+    with opened(folder) as index, opened(made / "index") as whole:
+        for row in whole.documents():
+            assert index.pages(row.id) == whole.pages(row.id)
+
+
+def test_seals_cost_microseconds_a_row() -> None:
+    """A bound far above what is measured, against something quadratic."""
+    row = (1, b"i" * 16, 2, 3, 4, 5, 6, 7, "en")
+    started = time.process_time()
+    for _ in range(1_000):
+        seals.digest(row)
+    assert time.process_time() - started < 0.5
