@@ -310,3 +310,6 @@ def test_what_a_killed_conversion_left_is_cleared_and_an_old_one_is_made_again(
     assert locate.read_source(folder)["conversion"] == gguf_conversion.CONVERSION
     assert locate.read_source(folder)["sha256"] != "0"
     assert [p.name for p in (cache / "models").iterdir() if p.is_dir()] == [folder.name]
+    stale.mkdir()  # killed after the model was complete
+    assert locate.convert_gguf(path) == folder
+    assert not stale.exists()

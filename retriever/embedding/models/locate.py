@@ -148,9 +148,10 @@ def models_folder() -> Path:
 def _preset_folder(name: str) -> Path:
     preset = PRESETS[name]
     target = models_folder() / name
-    if is_complete(target):
+    if is_complete(target) and not _unfinished(target):
         return target
     with model_lock(target):
+        _clear_unfinished(target)
         if is_complete(target):
             return target
         log.warning(
@@ -160,7 +161,6 @@ def _preset_folder(name: str) -> Path:
             preset.licence,
             preset.terms,
         )
-        _clear_unfinished(target)
         prefix = f"{target.name}{UNFINISHED}"
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=prefix) as scratch:
             gguf = fetch_gguf(name, Path(scratch))
@@ -175,8 +175,8 @@ def convert_gguf(path: Path) -> Path:
     sha256 = _cached_digest(str(path.resolve()), [path], named=False)
     target = models_folder() / f"gguf-{sha256[:16]}"
     with model_lock(target):
+        _clear_unfinished(target)
         if not is_complete(target) or read_source(target).get("conversion") != CONVERSION:
-            _clear_unfinished(target)
             log.warning("converting %s (once) …", path.name)
             convert(path, target, {"gguf": path.name, "sha256": sha256})
     return target
@@ -195,6 +195,10 @@ def _clear_unfinished(target: Path) -> None:
                 continue
             with model_lock(target.with_name(name), timeout=0):
                 shutil.rmtree(stale, ignore_errors=True)
+
+
+def _unfinished(target: Path) -> list[Path]:
+    return list(target.parent.glob(f"{target.name}{UNFINISHED}*"))
 
 
 def is_complete(folder: Path) -> bool:
