@@ -912,27 +912,22 @@ class Index:
         """The embedder as far as no vector is wanted: its model is loaded only where it must be."""
         if self._embedder is not None:
             return self._embedder
+        from retriever.embedding.models.trusted import check_own
         from retriever.embedding.text_side import text_side
 
         settings, model = self.embedder_settings, self._model or DEFAULT_MODEL
-        download = self._check_model(settings, model)
+        download = check_own(settings, model, place=self.name)
         return text_side(lambda: self.embedder, settings, model=model, download=download)
-
-    def _check_model(self, settings: EmbedderSettings | None, wished: str) -> bool:
-        """Whether the index's model may be downloaded; ModelError if it may not be loaded."""
-        from retriever.embedding.models.trusted import check_trusted
-
-        name, weights = (settings.model, settings.weights) if settings else (wished, "")
-        return check_trusted(name, weights, place=self.name)
 
     def _load(self) -> Embedder:
         with _no_garbage_collection():
             from retriever.embedding.aligned_wva import AlignedWVA
+            from retriever.embedding.models.trusted import check_own
 
             settings = self.embedder_settings
             if settings is None:
                 name = self._model or DEFAULT_MODEL
-                download = self._check_model(None, name)
+                download = check_own(None, name, place=self.name)
                 return AlignedWVA(
                     model=name, device=self._device, dtype=self._dtype, download=download
                 )
@@ -941,7 +936,7 @@ class Index:
                     f"the index in {self.name} holds vectors of {settings.model}: search it with "
                     "AlignedWVAVectorStore and the same embeddings, or in the mode keyword"
                 )
-            download = self._check_model(settings, "")
+            download = check_own(settings, place=self.name)
             return AlignedWVA.from_settings(
                 settings, device=self._device, dtype=self._dtype, download=download
             )

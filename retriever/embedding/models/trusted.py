@@ -15,6 +15,7 @@ from pathlib import Path
 from retriever.cache import cache_folder, write_atomically
 from retriever.embedding.models.locate import known_digests, split_hub_name
 from retriever.embedding.models.presets import PRESETS
+from retriever.settings import EmbedderSettings
 from retriever.types import ModelError
 
 FILE = "named-models.json"
@@ -45,6 +46,13 @@ def check_trusted(name: str, weights: str = "", *, place: str) -> bool:
     )
 
 
+def check_own(settings: EmbedderSettings | None, wished: str = "", *, place: str) -> bool:
+    """`check_trusted` for an index's own model; for the `wished` one before it has settings."""
+    if settings is None:
+        return check_trusted(wished, place=place)
+    return check_trusted(settings.model, settings.weights, place=place)
+
+
 def _was_loaded(name: str, weights: str) -> bool:
     """Whether the folder or file `name` has been loaded here, with these weights if there are."""
     place = _key(name)
@@ -71,4 +79,4 @@ def _named() -> frozenset[str]:
         return frozenset()
 
 
-__all__ = ["FILE", "check_trusted", "trust"]
+__all__ = ["FILE", "check_own", "check_trusted", "trust"]
