@@ -173,13 +173,13 @@ def _copy_vector_files(folder: Path, made: Path) -> None:
     """
     with closing(Catalog.open(made)) as catalog:
         with catalog.reading() as reader:
-            row = reader.vector_file()
+            row, has_vectors = reader.vector_file(), reader.has_vectors()
         if row is None:
+            if has_vectors:
+                vector_files.write(catalog)
             return
         try:
-            # A catalog from elsewhere may name a file outside.
-            named = VECTOR_FILE.fullmatch(row.file) is not None
-            if named and _copy_file(folder / row.file, made / row.file) == row.sha256:
+            if _copy_file(folder / row.file, made / row.file) == row.sha256:
                 for path in (row_path(folder / row.file), posting_path(folder / row.file)):
                     with suppress(FileNotFoundError, _IsLinkError):
                         _copy_file(path, made / path.name)
