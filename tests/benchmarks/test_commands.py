@@ -110,7 +110,7 @@ WITH_MODEL = (
     "answers",
     "half_made",
 )
-INDEXED = ("bench", "deletion", "literal", "sentences", "serving", "start")
+INDEXED = ("bench", "deletion", "literal", "screen", "sentences", "serving", "start")
 
 
 @pytest.fixture(scope="module")

@@ -21,6 +21,7 @@ from retriever.interface.page_server import TERMINATED
 from retriever.interface.server.app import application
 from retriever.interface.server.guard import Application, is_loopback
 from retriever.interface.server.served import Served
+from retriever.interface.terminal.printing import tell
 from retriever.types import UsageError
 
 STOP_SECONDS = 5
@@ -130,8 +131,7 @@ def _end_at_last(code: int) -> None:
 
 
 def _end(code: int) -> None:
-    sys.stderr.write("ended without waiting for what the model still computed\n")
-    sys.stderr.flush()
+    tell("ended without waiting for what the model still computed")
     os._exit(code)
 
 

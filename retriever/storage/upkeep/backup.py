@@ -23,7 +23,6 @@ from retriever.files.layout import (
     FACTS_FILE,
     LOCK_FILE,
     UPLOADS,
-    VECTOR_FILE,
     kind_of,
 )
 from retriever.files.private import make_folder, open_private
