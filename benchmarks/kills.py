@@ -24,8 +24,8 @@ from pathlib import Path
 
 from benchmarks.killing import by_model
 from benchmarks.killing.points import Point
-from benchmarks.killing.scenarios import SCENARIOS
 from benchmarks.killing.trial import Outcome, Prepared, kill, preload, prepare
+from benchmarks.killing.upkeep import ALL
 
 TINY = ("creation", "deletion beside a file")
 SLOW = ("model conversion",)
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=500)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", nargs="*", default=[], metavar="SCENARIO", choices=SCENARIOS)
+    parser.add_argument("--only", nargs="*", default=[], metavar="SCENARIO", choices=ALL)
     parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1))
     parser.add_argument("--tiny", action="store_true", help="a few kills")
     parser.add_argument("--model", help="kill `wva index` with this model instead")
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.model:
         return by_model.run(options)
-    names = options.only or (TINY if options.tiny else list(SCENARIOS))
+    names = options.only or (TINY if options.tiny else list(ALL))
     count = len(names) if options.tiny else options.kills
     started = time.monotonic()
     preload(names)
