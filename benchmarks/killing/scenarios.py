@@ -211,7 +211,8 @@ class Scenario:
         with Index.open(at.index, self.embedder()) as index:
             with index.backend.reading() as catalog:
                 facts, means = catalog.calibration_facts() or {}, catalog.means()
-                current, count = calibration_is_current(catalog), catalog.count_chunks()
+                current = calibration_is_current(catalog)
+                count = sum(row.chunks for row in catalog.documents())
             if not current or fit_is_due(facts, count) or facts["weighed_at"] == count:
                 return False
             kept = {k: v for k, v in facts.items() if k not in ("weighed_at", "corpus")}

@@ -17,7 +17,7 @@ from retriever.types import RetrieverError
 
 Found = frozenset[tuple[str, str, str]]
 Texts = Mapping[str, Mapping[str, str]]
-PAUSE = 0.005
+PAUSE = 0.02
 MISSING_PAUSE = 0.05
 _MOST = 5  # violations that are told
 
