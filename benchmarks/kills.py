@@ -18,17 +18,18 @@ import random
 import sys
 import tempfile
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from benchmarks.killing import by_model
 from benchmarks.killing.points import Point
-from benchmarks.killing.scenarios import SCENARIOS
 from benchmarks.killing.trial import Outcome, Prepared, kill, preload, prepare
+from benchmarks.killing.upkeep import ALL
 
 TINY = ("creation", "deletion beside a file")
-SLOW = ("model conversion",)
+SLOW = ("model conversion", "watch")
 """Scenarios with a quarter of the kills of another one."""
 
 POINTS = 0.6
@@ -39,8 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Kill, compare, and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=500)
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="end after so many")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", nargs="*", default=[], metavar="SCENARIO", choices=SCENARIOS)
+    parser.add_argument("--only", nargs="*", default=[], metavar="SCENARIO", choices=ALL)
     parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1))
     parser.add_argument("--tiny", action="store_true", help="a few kills")
     parser.add_argument("--model", help="kill `wva index` with this model instead")
@@ -51,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.model:
         return by_model.run(options)
-    names = options.only or (TINY if options.tiny else list(SCENARIOS))
+    names = options.only or (TINY if options.tiny else list(ALL))
     count = len(names) if options.tiny else options.kills
     started = time.monotonic()
     preload(names)
@@ -64,16 +66,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prepared = list(made)
         chance = random.Random(options.seed)  # noqa: S311 - repeatable
         plans = plan(prepared, count, chance)
-        longest = sorted(prepared, key=lambda one: -len(plans[one.name]))
-        outcomes = [
-            outcome
-            for several in pool.map(
-                lambda one: [_told(kill(one, where)) for where in plans[one.name]], longest
-            )
-            for outcome in several
-        ]
+        turns = deque((one, iter(plans[one.name])) for one in prepared)
+        until = started + 60 * options.minutes
+        workers = [pool.submit(_kill_in_turn, turns, until) for _ in range(options.jobs)]
+        outcomes = [outcome for worker in workers for outcome in worker.result()]
     _print(prepared, plans, outcomes, options.seed, time.monotonic() - started)
     return 1 if any(outcome.said for outcome in outcomes) else 0
+
+
+def _kill_in_turn(
+    turns: deque[tuple[Prepared, Iterator[Point | float]]], until: float
+) -> list[Outcome]:
+    """Kill in one scenario after the other, each of which one thread has at a time."""
+    outcomes = []
+    while turns and time.monotonic() < until:
+        try:
+            one, places = turns.popleft()
+        except IndexError:  # another thread was faster
+            break
+        where = next(places, None)
+        if where is not None:
+            outcomes.append(_told(kill(one, where)))
+            turns.append((one, places))
+    return outcomes
 
 
 def plan(

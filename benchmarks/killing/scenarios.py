@@ -23,6 +23,8 @@ from typing import Any
 from benchmarks.killing.states import MODES, State, state_of
 from retriever.embedding.protocols import Embedder
 from retriever.index import Index
+from retriever.indexing.dense_weight import fit_is_due
+from retriever.indexing.fitting import calibration_is_current
 from retriever.interface import collections, removal
 from retriever.interface.remains import clear_collections, clear_remains
 from retriever.reading import formats
@@ -157,6 +159,8 @@ class Scenario:
     vanishes = False
     """Whether afterwards there is no index."""
     reader = True
+    damaged = False
+    """Whether the index is damaged before."""
     modes: Sequence[str] = MODES
     allowed: Sequence[str] = ("docs", "docs/*", "indexes/main", *_INDEX_FILES)
     keys = 40
@@ -195,6 +199,27 @@ class Scenario:
         if not collections.is_index(at.index):
             return State()
         return state_of(at.index, self.embedder(), QUERIES, self.modes)
+
+    def refitted(self, at: World) -> bool:
+        """Fit the weight of the dense side again; whether it was of another number of passages.
+
+        It is fitted when the index has grown or shrunk by a quarter, so it may be of other texts.
+        All else that is fitted must be of the present ones already.
+        """
+        if not collections.is_index(at.index):
+            return False
+        with Index.open(at.index, self.embedder()) as index:
+            with index.backend.reading() as catalog:
+                facts, means = catalog.calibration_facts() or {}, catalog.means()
+                current = calibration_is_current(catalog)
+                count = sum(row.chunks for row in catalog.documents())
+            if not current or fit_is_due(facts, count) or facts["weighed_at"] == count:
+                return False
+            kept = {k: v for k, v in facts.items() if k not in ("weighed_at", "corpus")}
+            index.backend.calibrate(means.passage_mean, means.query_mean, kept)
+            index.backend.release()
+            index.sync(vectors_only=True)
+        return True
 
     def check(self, at: World) -> list[str]:
         """What else is wrong in the end."""

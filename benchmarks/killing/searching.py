@@ -11,12 +11,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 
-from benchmarks.killing.scenarios import SCENARIOS, Scenario, World, is_missing, key_word
+from benchmarks.killing.scenarios import Scenario, World, is_missing, key_word
+from benchmarks.killing.upkeep import ALL
 from retriever.types import RetrieverError
 
 Found = frozenset[tuple[str, str, str]]
 Texts = Mapping[str, Mapping[str, str]]
-PAUSE = 0.005
+PAUSE = 0.02
 MISSING_PAUSE = 0.05
 _MOST = 5  # violations that are told
 
@@ -35,7 +36,7 @@ def search_until_told(
     name: str, world: World, before: Texts, after: Texts, connection: Connection
 ) -> None:
     """Search until the other end says something, then send what was found."""
-    scenario = SCENARIOS[name]
+    scenario = ALL[name]
     watched = _Watch(scenario, before, after)
     search: Callable[[str], set[tuple[str, str, str]]] | None = None
     opened = False

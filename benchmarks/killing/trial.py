@@ -21,9 +21,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.killing.points import Point, Points
-from benchmarks.killing.scenarios import SCENARIOS, World
+from benchmarks.killing.scenarios import World
 from benchmarks.killing.searching import Searched, search_until_told
 from benchmarks.killing.states import State, damage, differences, remains
+from benchmarks.killing.upkeep import ALL
 
 CONTEXT = multiprocessing.get_context("forkserver")
 
@@ -83,7 +84,7 @@ class Outcome:
 
 def preload(names: Iterable[str]) -> None:
     """Import what these scenarios need in the server, before it forks the first process."""
-    more = [module for name in names for module in SCENARIOS[name].preload]
+    more = [module for name in names for module in ALL[name].preload]
     CONTEXT.set_forkserver_preload(["benchmarks.killing.trial", *more])
 
 
@@ -95,7 +96,7 @@ def prepare(name: str, folder: Path, *, small: bool) -> Prepared:
     before, after = _in_process(_prepare, name, world)
     _restore(world)
     passed = _Acting(name, world).to_the_end()
-    found = _in_process(_finish, name, world)
+    found = _in_process(_finish, name, world, after)
     wrong = [*found["failed"], *found["check"], *differences(found["state"], after)]
     if wrong:
         raise SystemExit(f"{name}: wrong without any kill: {wrong}")
@@ -105,7 +106,7 @@ def prepare(name: str, folder: Path, *, small: bool) -> Prepared:
 def kill(prepared: Prepared, where: Point | float) -> Outcome:
     """Kill at a named point or after so many seconds, go on, and compare."""
     name, world = prepared.name, prepared.world
-    scenario = SCENARIOS[name]
+    scenario = ALL[name]
     _restore(world)
     reader = _Reader(prepared) if scenario.reader else None
     try:
@@ -114,7 +115,7 @@ def kill(prepared: Prepared, where: Point | float) -> Outcome:
         )
         acknowledged = world.acknowledged()
         left = _workers(world)
-        found = _in_process(_finish, name, world)
+        found = _in_process(_finish, name, world, prepared.after)
     finally:
         searched = reader.stop() if reader else Searched()
     state: State = found["state"]
@@ -141,7 +142,7 @@ def kill(prepared: Prepared, where: Point | float) -> Outcome:
 
 
 def _prepare(name: str, world: World) -> tuple[State, State]:
-    scenario = SCENARIOS[name]
+    scenario = ALL[name]
     scenario.prepare(world)
     before = scenario.state(world)
     (world.folder / "prepared").touch()
@@ -158,14 +159,23 @@ def _restore(world: World) -> None:
     (world.folder / "acknowledged").unlink(missing_ok=True)
 
 
-def _finish(name: str, world: World) -> dict[str, Any]:
+def _finish(name: str, world: World, wanted: State) -> dict[str, Any]:
     """Go on after a kill, and look at what is there then."""
-    scenario = SCENARIOS[name]
-    found: dict[str, Any] = {"failed": [], "state": State(), "check": [], "remains": []}
-    found["damage"] = [f"after the kill: {one}" for one in damage(world.index)]
+    scenario = ALL[name]
+    found: dict[str, Any] = {
+        "failed": [],
+        "state": State(),
+        "check": [],
+        "damage": [],
+        "remains": [],
+    }
+    if not scenario.damaged:
+        found["damage"] = [f"after the kill: {one}" for one in damage(world.index)]
     try:
         scenario.resume(world)
         found["state"] = scenario.state(world)
+        if differences(found["state"], wanted) and scenario.refitted(world):
+            found["state"] = scenario.state(world)
         found["check"] = scenario.check(world)
     except Exception:  # noqa: BLE001 - it is told
         found["failed"] = [traceback.format_exc(limit=-4)]
@@ -223,7 +233,7 @@ def _act(name: str, world: World, kill_at: Point | None, connection: Connection)
     points.watch()
     connection.send(os.getpid())
     try:
-        SCENARIOS[name].act(world)
+        ALL[name].act(world)
     except BaseException:  # noqa: BLE001 - it is told
         connection.send(f"{name}: {traceback.format_exc()}")
     else:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from retriever.storage.backends.embedded import EmbeddedBackend
 from retriever.storage.backends.verifying import VECTOR_FILE, VerifyReport, verify
 from retriever.storage.catalog import CATALOG_FILE, Catalog, Reader, checked, fulltext, seals
 from retriever.storage.catalog.mending import Mended, mend_rows
-from retriever.storage.catalog.salvage import salvage
+from retriever.storage.catalog.salvage import OLD, SUFFIX, finish, salvage
 from retriever.storage.catalog.verifying import DERIVED, CatalogCheck, Told
 from retriever.types import (
     Account,
@@ -180,7 +180,9 @@ class Repair:
     def _rest(self, before: VerifyReport) -> None:
         with self.catalog.reading() as reader:
             pending = reader.count_pending()
-            fitted = reader.calibration() is not None or not reader.count_vectors()
+            facts = reader.calibration_facts()
+            # Means without a corpus are those that a run which was killed had begun with.
+            fitted = (facts is not None and "corpus" in facts) or not reader.count_vectors()
             foreign = seals.is_foreign(reader.connection)
             report = reader.last_run() or {}
         if foreign and pending:
@@ -292,6 +294,14 @@ def _write_metadata(writer: Any) -> None:
             )
 
 
+def finish_salvage(folder: Path) -> None:
+    """Complete or undo a `salvaged` that was killed."""
+    path = folder.absolute() / CATALOG_FILE
+    if any(path.with_name(f"{path.name}{ending}").exists() for ending in (SUFFIX, OLD)):
+        with closing(Catalog(folder.absolute())) as catalog, catalog.exclusive():
+            finish(path)
+
+
 def salvaged(folder: Path) -> str:
     """Copy the rows of a database that is torn into a new file; returns the old one's name."""
     catalog = Catalog(folder.absolute())
@@ -307,4 +317,4 @@ def salvaged(folder: Path) -> str:
         catalog.close()
 
 
-__all__ = ["Repair", "RepairReport", "salvaged"]
+__all__ = ["Repair", "RepairReport", "finish_salvage", "salvaged"]

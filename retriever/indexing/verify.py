@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, closing
 from pathlib import Path
 from typing import Any
 
-from retriever.indexing.repair import Repair, RepairReport, salvaged
+from retriever.indexing.repair import Repair, RepairReport, finish_salvage, salvaged
 from retriever.storage.backends.embedded import EmbeddedBackend
 from retriever.storage.backends.verifying import VerifyReport, verify
 from retriever.storage.catalog import CATALOG_FILE, Catalog
@@ -36,6 +36,7 @@ def repair_index(
     told: Told = nothing,
 ) -> RepairReport:
     """Check an index, and mend what is damaged. `opened` opens it, as an `Index`."""
+    finish_salvage(folder)
     before = verify_index(folder, told)
     torn = any(one.part == DATABASE for one in before.findings)
     aside = salvaged(folder) if torn else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 import time
@@ -15,7 +16,7 @@ import pytest
 
 from retriever.index import Index
 from retriever.indexing.verify import repair_index, verify_index
-from retriever.storage.catalog import seals
+from retriever.storage.catalog import salvage, seals
 from retriever.storage.catalog.mending import turned_back
 from tests.fakes import FakeEmbedder
 from tests.older import without_seals
@@ -178,7 +179,9 @@ def test_an_index_without_seals_is_checked_and_sealed_by_the_next_write(
     assert verify_index(folder).whole
 
 
-def test_a_torn_database_is_copied_as_far_as_it_can_be_read(made: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def torn(made: Path, tmp_path: Path) -> Path:
+    """A copy of the index with a page of its database that cannot be read."""
     folder = tmp_path / "index"
     shutil.copytree(made / "index", folder)
     catalog = folder / "catalog.sqlite"
@@ -187,13 +190,62 @@ def test_a_torn_database_is_copied_as_far_as_it_can_be_read(made: Path, tmp_path
     with catalog.open("r+b") as file:
         file.seek((page - 1) * 32768)
         file.write(b"\xff" * 32768)
-    assert not verify_index(folder).whole
-    repaired = repair_index(folder, lambda: opened(folder))
+    return folder
+
+
+def test_a_torn_database_is_copied_as_far_as_it_can_be_read(made: Path, torn: Path) -> None:
+    assert not verify_index(torn).whole
+    repaired = repair_index(torn, lambda: opened(torn))
     assert (repaired.after.whole, repaired.gone) == (True, ())
     assert repaired.aside == "catalog.sqlite.damaged-1"
-    with opened(folder) as index, opened(made / "index") as whole:
+    if os.name == "posix":  # they hold the documents' texts
+        modes = {path.name: path.stat().st_mode & 0o077 for path in torn.glob("catalog.sqlite*")}
+        assert set(modes.values()) == {0}, modes
+    with opened(torn) as index, opened(made / "index") as whole:
         for row in whole.documents():
             assert index.pages(row.id) == whole.pages(row.id)
+
+
+@pytest.mark.parametrize("place", ["_mend_head", "_copy", "_keep"])
+def test_a_copy_that_is_killed_leaves_one_old_file(
+    place: str, torn: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    def killed(*_: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as during:
+        during.setattr(salvage, place, killed)
+        during.setattr(salvage, "finish", lambda _: None)  # who is killed cleans nothing up
+        with pytest.raises(Killed):
+            repair_index(torn, lambda: opened(torn))
+    assert made_one(torn)
+    assert repair_index(torn, lambda: opened(torn)).after.whole
+    names = [path.name for path in torn.glob("catalog.sqlite.*")]
+    assert names == ["catalog.sqlite.damaged-1"]
+
+
+def made_one(folder: Path) -> bool:
+    """Whether a copy of a torn database was begun."""
+    return any(folder.glob(f"catalog.sqlite{salvage.SUFFIX}*"))
+
+
+def test_a_repair_goes_on_after_one_that_was_killed_before_the_fit(
+    made: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "index"
+    shutil.copytree(made / "index", folder)
+    with opened(folder) as index:  # a run begins with the model's own means
+        index.backend.calibrate(np.zeros(32), np.zeros(32), {"passages": 0, "sentences": 0})
+        index.backend.release()
+    assert repair_index(folder, lambda: opened(folder)).after.whole
+    with opened(folder) as index, opened(made / "index") as whole:
+        ours, theirs = (
+            [(hit.chunk.id, hit.score) for hit in each.search("tea", 3)] for each in (index, whole)
+        )
+        assert ours == theirs
 
 
 def test_seals_cost_microseconds_a_row() -> None:

@@ -1,7 +1,8 @@
 """A catalog whose file is torn: the rows that can still be read are copied into a new one.
 
-The new file gets its name when it is complete and synced. The old one is kept beside it. What is
-derived of rows is not copied, and seals are: rows that are not what they were are found by them.
+The new file gets its name when it is complete and synced. The old one is kept beside it: a copy,
+which gets its name after that. What is derived of rows is not copied, and seals are: rows that are
+not what they were are found by them.
 """
 
 from __future__ import annotations
@@ -15,10 +16,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from retriever.files.private import open_private
 from retriever.storage.catalog import fulltext, indexed_keys, schema, seals
 
 SUFFIX = ".salvaged"
-"""The ending of a new file until it is complete; the next salvage begins it again."""
+"""The ending of a new file until it is complete. While it is there, the catalog is the old one."""
+
+OLD = ".salvaged-old"
+"""The ending of the copy of the old file, until the new one is in its place."""
+
+_LOGS = ("-wal", "-shm", "-journal")
 
 _HEAD = (
     *((0, b"SQLite format 3\0"), (16, b"\x80\x00\x02\x02\x00\x40\x20\x20"), (44, b"\0\0\0\x04")),
@@ -36,21 +43,19 @@ def salvage(catalog: Path) -> Path:
     Returns the file that holds the old one. Only the holder of the writer lock may call it.
     Raises sqlite3.Error if nothing can be read; then nothing is changed.
     """
-    new = catalog.with_name(f"{catalog.name}{SUFFIX}")
-    for path in (new, Path(f"{new}-wal"), Path(f"{new}-shm"), Path(f"{new}-journal")):
-        path.unlink(missing_ok=True)
-    aside = _aside(catalog)
-    shutil.copyfile(catalog, aside)
-    log = Path(f"{catalog}-wal")
-    if log.exists():
-        shutil.copyfile(log, f"{aside}-wal")
-    _mend_head(aside)
+    finish(catalog)
+    new, aside = _named(catalog, SUFFIX), _named(catalog, OLD)
+    open_private(new).close()
+    _synced(catalog.parent)
     try:
+        _copy_file(catalog, aside)
+        if _named(catalog, "-wal").exists():
+            _copy_file(_named(catalog, "-wal"), _named(aside, "-wal"))
+        _mend_head(aside)
         with closing(_connect(aside)) as old, closing(_connect(new)) as made:
             _copy(old, made)
     except BaseException:
-        for path in (new, aside, Path(f"{aside}-wal"), Path(f"{aside}-shm")):
-            path.unlink(missing_ok=True)
+        finish(catalog)
         raise
     _synced(new)
     _synced(aside)
@@ -59,17 +64,43 @@ def salvage(catalog: Path) -> Path:
     with suppress(sqlite3.Error), closing(_connect(catalog)) as old:
         old.execute("PRAGMA wal_checkpoint (TRUNCATE)")
     for ending in ("-wal", "-shm"):
-        Path(f"{catalog}{ending}").unlink(missing_ok=True)
+        _named(catalog, ending).unlink(missing_ok=True)
     new.replace(catalog)
     _synced(catalog.parent)
-    return aside
+    return _keep(catalog)
 
 
-def _aside(catalog: Path) -> Path:
-    number = 1
-    while (path := catalog.with_name(f"{catalog.name}.damaged-{number}")).exists():
+def finish(catalog: Path) -> None:
+    """Complete or undo a salvage that was killed; only the holder of the writer lock calls it."""
+    new, aside = _named(catalog, SUFFIX), _named(catalog, OLD)
+    if new.exists():
+        for path in (aside, new):
+            for ending in (*_LOGS, ""):
+                _named(path, ending).unlink(missing_ok=True)
+    elif aside.exists():
+        _keep(catalog)
+
+
+def _keep(catalog: Path) -> Path:
+    """Give the copy of the old file its name, which is returned."""
+    aside, number = _named(catalog, OLD), 1
+    while (path := _named(catalog, f".damaged-{number}")).exists():
         number += 1
+    _named(aside, "-shm").unlink(missing_ok=True)
+    if _named(aside, "-wal").exists():
+        _named(aside, "-wal").replace(_named(path, "-wal"))
+    aside.replace(path)
+    _synced(catalog.parent)
     return path
+
+
+def _named(path: Path, ending: str) -> Path:
+    return path.with_name(f"{path.name}{ending}")
+
+
+def _copy_file(source: Path, target: Path) -> None:
+    with source.open("rb") as file, open_private(target) as copy:
+        shutil.copyfileobj(file, copy, 1 << 20)
 
 
 def _synced(path: Path) -> None:
@@ -211,4 +242,4 @@ def _from_both_ends(
             return
 
 
-__all__ = ["SUFFIX", "salvage"]
+__all__ = ["OLD", "SUFFIX", "finish", "salvage"]
