@@ -40,7 +40,7 @@ from retriever.types import RetrieverError
 from tests.servers import free_port, is_healthy, wait_until
 
 ROOT = Path(__file__).parents[1]
-APP = ROOT / "tests" / "apps" / "search.py"
+APP = Path(__file__).with_name("soak_app.py")
 VISITS = 6
 """Sessions that are open at once, at most."""
 
@@ -164,6 +164,11 @@ class PageSoaker:
             self.leave()
         self.visits.append(Visit(self.port))
         self.visits[-1].ask(index="notes")
+
+    def arrive_all(self) -> None:
+        """As many tabs as there may be, so that handles can be compared."""
+        while len(self.visits) < VISITS:
+            self.arrive()
 
     def leave(self) -> None:
         """A tab is closed."""
@@ -357,6 +362,7 @@ def _run(soaker: PageSoaker, operations: int, outcome: Outcome, temporary: Path)
     samples: list[Sample] = []
     for at in range(operations):
         if at % every == 0:
+            soaker.arrive_all()
             samples.append(sample(at, soaker.pid, temporary))
         name = soaker.choose.choices(names, weights)[0]
         outcome.done[name] += 1
@@ -369,6 +375,7 @@ def _run(soaker: PageSoaker, operations: int, outcome: Outcome, temporary: Path)
                 outcome.violations.append(f"{name}: {error}")
         except Exception:  # noqa: BLE001 - whatever it is: it is counted and shown
             outcome.violations.append(f"{name}: {traceback.format_exc()[-1500:]}")
+    soaker.arrive_all()
     return [*samples, sample(operations, soaker.pid, temporary)]
 
 
@@ -376,7 +383,9 @@ def _run(soaker: PageSoaker, operations: int, outcome: Outcome, temporary: Path)
 def _served(folder: Path, temporary: Path, log: Path) -> Iterator[tuple[int, int]]:
     """The page's server, its port and process id; what it prints goes to `log`."""
     port = free_port()
-    more = {"PYTHONPATH": str(ROOT), **quiet(temporary)}
+    # A closed tab may come back for two minutes, and keeps its handles: here for a second.
+    left = {"STREAMLIT_SERVER_DISCONNECTED_SESSION_TTL": "1"}
+    more = {"PYTHONPATH": str(ROOT), **left, **quiet(temporary)}
     with log.open("wb") as output:
         server = subprocess.Popen(  # noqa: S603 - our own command line
             server_command(folder, port, app=APP, no_token=True),
