@@ -14,6 +14,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -326,7 +327,7 @@ OPERATIONS: Mapping[str, tuple[float, Operation]] = {
 }
 
 
-def soak_page(operations: int, seed: int, scratch: Path) -> Outcome:
+def soak_page(operations: int, seed: int, scratch: Path, minutes: float = inf) -> Outcome:
     """Start the page's server, run the operations, and compare the index with its files."""
     outcome = Outcome(f"the page, seed {seed}")
     docs, temporary, folder = scratch / "docs", scratch / "tmp", scratch / "indexes" / "notes"
@@ -339,7 +340,7 @@ def soak_page(operations: int, seed: int, scratch: Path) -> Outcome:
         soaker = PageSoaker(port, pid, scratch, seed, Browser(chromium, f"http://127.0.0.1:{port}"))
         try:
             soaker.write_first()
-            samples = _run(soaker, operations, outcome, temporary)
+            samples = _run(soaker, operations, outcome, temporary, minutes)
             soaker.wait_for_job()
         finally:
             for visit in soaker.visits:
@@ -356,11 +357,16 @@ def soak_page(operations: int, seed: int, scratch: Path) -> Outcome:
     return outcome
 
 
-def _run(soaker: PageSoaker, operations: int, outcome: Outcome, temporary: Path) -> list[Sample]:
+def _run(
+    soaker: PageSoaker, operations: int, outcome: Outcome, temporary: Path, minutes: float
+) -> list[Sample]:
     names, weights = list(OPERATIONS), [weight for weight, _ in OPERATIONS.values()]
     every = max(1, operations // SAMPLES)
     samples: list[Sample] = []
+    end = time.monotonic() + 60 * minutes
     for at in range(operations):
+        if time.monotonic() > end:
+            break
         if at % every == 0:
             soaker.arrive_all()
             samples.append(sample(at, soaker.pid, temporary))
@@ -376,7 +382,7 @@ def _run(soaker: PageSoaker, operations: int, outcome: Outcome, temporary: Path)
         except Exception:  # noqa: BLE001 - whatever it is: it is counted and shown
             outcome.violations.append(f"{name}: {traceback.format_exc()[-1500:]}")
     soaker.arrive_all()
-    return [*samples, sample(operations, soaker.pid, temporary)]
+    return [*samples, sample(sum(outcome.done.values()), soaker.pid, temporary)]
 
 
 @contextmanager
