@@ -21,6 +21,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,9 @@ OPERATIONS, PAGE_OPERATIONS, TINY = 20_000, 3_000, 24
 # Processes on one index
 
 
-def soak_index(operations: int, processes: int, seed: int, scratch: Path) -> Outcome:
+def soak_index(
+    operations: int, processes: int, seed: int, scratch: Path, minutes: float = inf
+) -> Outcome:
     """Run the processes, then compare the index with its files."""
     outcome = Outcome(f"{processes} processes on one index, seed {seed}")
     index, docs, temporary = scratch / "index", scratch / "docs", scratch / "tmp"
@@ -45,7 +48,7 @@ def soak_index(operations: int, processes: int, seed: int, scratch: Path) -> Out
     Index.open_or_create(index, Forgetful()).close()
     started = time.monotonic()
     shares = [operations // processes + (at < operations % processes) for at in range(processes)]
-    run = (sys.executable, "-m", "benchmarks.soak", f"--seed={seed}")
+    run = (sys.executable, "-m", "benchmarks.soak", f"--seed={seed}", f"--minutes={minutes}")
     workers = [
         subprocess.Popen(  # noqa: S603 - this module
             [*run, "--work", str(scratch), str(at), str(share)],
@@ -75,9 +78,9 @@ def soak_index(operations: int, processes: int, seed: int, scratch: Path) -> Out
     return outcome
 
 
-def work(scratch: Path, number: int, operations: int, seed: int) -> dict[str, Any]:
+def work(scratch: Path, number: int, operations: int, seed: int, minutes: float) -> dict[str, Any]:
     """The operations of one process."""
-    return Soaker(scratch / "index", scratch / "docs", number, seed).run(operations)
+    return Soaker(scratch / "index", scratch / "docs", number, seed).run(operations, minutes)
 
 
 # Output
@@ -108,6 +111,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--operations", type=int, help=f"{OPERATIONS:,}; {PAGE_OPERATIONS:,}")
     parser.add_argument("--processes", type=int, default=3)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--minutes", type=float, default=inf, help="end then, if not before")
     parser.add_argument("--page", action="store_true", help="the page instead of processes")
     parser.add_argument("--tiny", action="store_true", help="a few operations")
     parser.add_argument("--json", type=Path, help="where the figures are written")
@@ -115,17 +119,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.work:
         scratch, number, operations = options.work
-        print(json.dumps(work(Path(scratch), int(number), int(operations), options.seed)))
+        told = work(Path(scratch), int(number), int(operations), options.seed, options.minutes)
+        print(json.dumps(told))
         return 0
     default = TINY if options.tiny else PAGE_OPERATIONS if options.page else OPERATIONS
     operations = options.operations or default
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder).resolve()
         if options.page:
-            outcome = soak_page(operations, options.seed, scratch)
+            outcome = soak_page(operations, options.seed, scratch, options.minutes)
         else:
             processes = min(2, options.processes) if options.tiny else options.processes
-            outcome = soak_index(operations, processes, options.seed, scratch)
+            outcome = soak_index(operations, processes, options.seed, scratch, options.minutes)
     print(table(outcome))
     if options.json:
         options.json.write_text(json.dumps(outcome.to_json(), indent=1))

@@ -11,6 +11,7 @@ import traceback
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -97,17 +98,20 @@ class Soaker:
         self.violations: list[str] = []
         self.samples: list[Sample] = []
 
-    def run(self, operations: int) -> dict[str, Any]:
-        """Run so many operations; returns what happened as plain JSON."""
+    def run(self, operations: int, minutes: float = inf) -> dict[str, Any]:
+        """Run so many operations, or so long; returns what happened as plain JSON."""
         names = list(OPERATIONS)
         weights = [weight for weight, _ in OPERATIONS.values()]
         every = max(1, operations // SAMPLES)
+        end = time.monotonic() + 60 * minutes
         for at in range(operations):
             if at % every == 0:
                 self.samples.append(sample(at))
+            if time.monotonic() > end:
+                break
             self.do(self.choose.choices(names, weights)[0])
         self.index.close()
-        self.samples.append(sample(operations))
+        self.samples.append(sample(sum(self.done.values())))
         return {
             "number": self.number,
             "done": dict(self.done),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +29,12 @@ class Outcome:
     said: Counter[str] = field(default_factory=Counter)
     violations: list[str] = field(default_factory=list)
     growths: dict[str, list[Growth]] = field(default_factory=dict)
+    samples: dict[str, list[Sample]] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
 
     def add_samples(self, who: str, samples: Sequence[Sample]) -> None:
         """Compare a process's samples."""
+        self.samples[who] = list(samples)
         self.growths[who] = growths(samples)
         self.violations += [
             f"{who}: {one.what} grew from {one.first:.1f} to {one.last:.1f}"
@@ -50,6 +52,7 @@ class Outcome:
             "said": dict(self.said),
             "growth": {who: [g.to_json() for g in some] for who, some in self.growths.items()},
             "violations": self.violations,
+            "samples": {who: [asdict(s) for s in some] for who, some in self.samples.items()},
             **self.facts,
         }
 

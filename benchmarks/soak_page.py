@@ -14,6 +14,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -40,7 +41,7 @@ from retriever.types import RetrieverError
 from tests.servers import free_port, is_healthy, wait_until
 
 ROOT = Path(__file__).parents[1]
-APP = ROOT / "tests" / "apps" / "search.py"
+APP = Path(__file__).with_name("soak_app.py")
 VISITS = 6
 """Sessions that are open at once, at most."""
 
@@ -164,6 +165,11 @@ class PageSoaker:
             self.leave()
         self.visits.append(Visit(self.port))
         self.visits[-1].ask(index="notes")
+
+    def arrive_all(self) -> None:
+        """As many tabs as there may be, so that handles can be compared."""
+        while len(self.visits) < VISITS:
+            self.arrive()
 
     def leave(self) -> None:
         """A tab is closed."""
@@ -321,7 +327,7 @@ OPERATIONS: Mapping[str, tuple[float, Operation]] = {
 }
 
 
-def soak_page(operations: int, seed: int, scratch: Path) -> Outcome:
+def soak_page(operations: int, seed: int, scratch: Path, minutes: float = inf) -> Outcome:
     """Start the page's server, run the operations, and compare the index with its files."""
     outcome = Outcome(f"the page, seed {seed}")
     docs, temporary, folder = scratch / "docs", scratch / "tmp", scratch / "indexes" / "notes"
@@ -334,7 +340,7 @@ def soak_page(operations: int, seed: int, scratch: Path) -> Outcome:
         soaker = PageSoaker(port, pid, scratch, seed, Browser(chromium, f"http://127.0.0.1:{port}"))
         try:
             soaker.write_first()
-            samples = _run(soaker, operations, outcome, temporary)
+            samples = _run(soaker, operations, outcome, temporary, minutes)
             soaker.wait_for_job()
         finally:
             for visit in soaker.visits:
@@ -351,12 +357,18 @@ def soak_page(operations: int, seed: int, scratch: Path) -> Outcome:
     return outcome
 
 
-def _run(soaker: PageSoaker, operations: int, outcome: Outcome, temporary: Path) -> list[Sample]:
+def _run(
+    soaker: PageSoaker, operations: int, outcome: Outcome, temporary: Path, minutes: float
+) -> list[Sample]:
     names, weights = list(OPERATIONS), [weight for weight, _ in OPERATIONS.values()]
     every = max(1, operations // SAMPLES)
     samples: list[Sample] = []
+    end = time.monotonic() + 60 * minutes
     for at in range(operations):
+        if time.monotonic() > end:
+            break
         if at % every == 0:
+            soaker.arrive_all()
             samples.append(sample(at, soaker.pid, temporary))
         name = soaker.choose.choices(names, weights)[0]
         outcome.done[name] += 1
@@ -369,14 +381,17 @@ def _run(soaker: PageSoaker, operations: int, outcome: Outcome, temporary: Path)
                 outcome.violations.append(f"{name}: {error}")
         except Exception:  # noqa: BLE001 - whatever it is: it is counted and shown
             outcome.violations.append(f"{name}: {traceback.format_exc()[-1500:]}")
-    return [*samples, sample(operations, soaker.pid, temporary)]
+    soaker.arrive_all()
+    return [*samples, sample(sum(outcome.done.values()), soaker.pid, temporary)]
 
 
 @contextmanager
 def _served(folder: Path, temporary: Path, log: Path) -> Iterator[tuple[int, int]]:
     """The page's server, its port and process id; what it prints goes to `log`."""
     port = free_port()
-    more = {"PYTHONPATH": str(ROOT), **quiet(temporary)}
+    # A closed tab may come back for two minutes, and keeps its handles: here for a second.
+    left = {"STREAMLIT_SERVER_DISCONNECTED_SESSION_TTL": "1"}
+    more = {"PYTHONPATH": str(ROOT), **left, **quiet(temporary)}
     with log.open("wb") as output:
         server = subprocess.Popen(  # noqa: S603 - our own command line
             server_command(folder, port, app=APP, no_token=True),

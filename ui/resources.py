@@ -110,12 +110,34 @@ class SharedIndex:
 
 def shared_index(folder: Path, open_index: Opener) -> SharedIndex:
     """The index in `folder`, opened once per process."""
+    path, place = str(folder.absolute()), _place(folder)
+    _drop_gone(open_index)
+    index = _opened(path, place, open_index)
+    with _kept_lock:
+        _kept[path, place] = index
+    return SharedIndex(folder, place, index)
+
+
+def _place(folder: Path) -> CatalogId:
     try:
         status = (folder / CATALOG_FILE).stat()
-        place = (status.st_dev, status.st_ino)
     except OSError:
-        place = (0, 0)  # opening it raises the error
-    return SharedIndex(folder, place, _opened(str(folder.absolute()), place, open_index))
+        return 0, 0  # opening it raises the error
+    return status.st_dev, status.st_ino
+
+
+def _drop_gone(open_index: Opener) -> None:
+    """Have the cache drop indexes that were deleted or built anew by another process.
+
+    Their open files would take space on the disk, and with it what was deleted stays there.
+    """
+    with _kept_lock:
+        kept = list(_kept)
+    for path, place in kept:
+        if _place(Path(path)) != place:
+            _opened.clear(path, place, open_index)
+            with _kept_lock:
+                _kept.pop((path, place), None)
 
 
 def close_index(index: SharedIndex, open_index: Opener) -> None:
@@ -141,6 +163,11 @@ def _opened(path: str, place: CatalogId, _open_index: Opener) -> Index:
     thread.start()
     return index
 
+
+_kept: weakref.WeakValueDictionary[tuple[str, CatalogId], Index] = weakref.WeakValueDictionary()
+"""The open indexes, whose absolute folders and places are the keys of the cache."""
+
+_kept_lock = threading.Lock()
 
 _loading: dict[int, threading.Thread] = {}
 """The threads that load the models of the open indexes, by the index's `id`."""

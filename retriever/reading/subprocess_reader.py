@@ -377,12 +377,16 @@ class FileReader:
         return COMMAND if self.preparing is None else (*COMMAND[:-1], self.preparing.module)
 
     def _close_failed(self) -> tuple[int | None, str]:
-        """Close a process that did not become ready: (exit code, last line of its stderr)."""
+        """Close a process that did not become ready: (exit code, what it said last).
+
+        Python's complaints while it ends ("Exception ignored in ...") follow the reason.
+        """
         code = None if self._process is None else _exit_code(self._process, END_SECONDS)
         lines: list[str] = []
         if self._stderr is not None:
             self._stderr.seek(0)
-            lines = self._stderr.read().decode("utf-8", "replace").strip().splitlines()
+            said = self._stderr.read().decode("utf-8", "replace")
+            lines = (said.split("Exception ignored in")[0].strip() or said.strip()).splitlines()
         self.close()
         return code, lines[-1] if lines else ""
 

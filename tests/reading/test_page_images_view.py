@@ -12,6 +12,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from retriever.reading import subprocess_reader
+from retriever.reading.page_images import view
 from retriever.reading.page_images.alignment import Box
 from retriever.reading.page_images.render import MAX_WIDTH
 from retriever.reading.page_images.view import PagePictures, file_path, has_picture
@@ -192,6 +194,22 @@ def test_what_draws_may_be_killed_by_its_limits(tmp_path: Path) -> None:
             made.show(row, Page(1, "a"))
     finally:
         made.close()
+
+
+def test_where_no_process_can_be_started_the_text_is_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither the document nor what draws ahead fails for it."""
+    monkeypatch.setattr(subprocess_reader, "COMMAND", ("-c", "raise SystemExit('no such library')"))
+    row = kept(tmp_path, pdf_file([(drawn("a"), FONT)]))
+    made = PagePictures()
+    made.start()
+    with pytest.raises(ReadError, match=r"a\.pdf is shown as text: .*no such library"):
+        made.show(row, Page(1, "a"))
+    made._wanted = [(row, Page(1, "a"))]
+    monkeypatch.setattr(view, "_MOMENT", 0.0)
+    made._prepare()
+    made.close()
 
 
 def test_recognised_text_has_no_place_but_a_note(pictures: PagePictures, tmp_path: Path) -> None:

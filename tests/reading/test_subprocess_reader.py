@@ -217,6 +217,22 @@ def test_a_process_that_cannot_start_is_a_sentence(tmp_path: Path, monkeypatch) 
         reader.read(tmp_path / "a.txt", "a.txt")
 
 
+def test_the_reason_is_told_not_what_python_says_while_it_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = """
+import sys
+class Slow:
+    def __del__(self): raise ImportError("cannot import name 'open'")
+sys.kept = Slow()
+raise SystemExit("no such library")
+"""
+    monkeypatch.setattr(subprocess_reader, "COMMAND", ("-c", code))
+    (tmp_path / "a.txt").write_text("harmless")
+    with pytest.raises(RetrieverError, match=r"could not be started \(no such library\)"):
+        FileReader().read(tmp_path / "a.txt", "a.txt")
+
+
 def test_passwords_and_languages_reach_the_reader(planted, tmp_path: Path) -> None:
     planted.options = ReadOptions(passwords=("a b", "ü\n"), ocr="eng+deu")
     text = "return Document(name, 'txt', (Page(None, repr((options.passwords, options.ocr))),))"

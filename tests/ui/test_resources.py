@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import shutil
 from itertools import count
 from pathlib import Path
 
@@ -81,4 +82,29 @@ def test_indexes_that_nobody_has_any_more_are_closed(tmp_path: Path) -> None:
     assert handles[-1] <= handles[OPEN] + 2
     assert handles[-1] >= handles[0] + OPEN - 1, "the others are open"
     assert len(resources._loading) <= OPEN + 1
+    st.cache_resource.clear()
+
+
+def test_an_index_that_another_process_deleted_is_closed(tmp_path: Path) -> None:
+    """What was deleted does not stay on the disk because the page has it open."""
+    process = psutil.Process()
+    st.cache_resource.clear()
+
+    def visit(name: str) -> None:
+        folder = tmp_path / name
+        Index.open_or_create(folder, FakeEmbedder()).close()
+        shared = resources.shared_index(folder, lambda path: Index.open(path, FakeEmbedder()))
+        assert shared.info()["chunks"] == 0
+
+    visit("kept")
+    visit("anew")
+    open_before = process.num_fds()
+    for name in ("deleted", "anew"):
+        visit(name)
+        shutil.rmtree(tmp_path / name)
+        visit("kept")
+        assert not [file.path for file in process.open_files() if f"/{name}/" in file.path]
+    visit("anew")
+    assert process.num_fds() <= open_before + 2
+    assert len(resources._kept) == 2
     st.cache_resource.clear()

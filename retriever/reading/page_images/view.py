@@ -19,7 +19,7 @@ from pathlib import Path
 from retriever.reading.page_images.alignment import Placement
 from retriever.reading.page_images.render import parse_characters
 from retriever.reading.subprocess_reader import MB, FileReader, Limits
-from retriever.types import DocumentRow, Page, PageState, ReadError
+from retriever.types import DocumentRow, Page, PageState, ReadError, RetrieverError
 
 WIDTH = 1_200
 """Default width of a picture in pixels."""
@@ -72,7 +72,7 @@ class PagePictures:
         """The picture of a document's page, `width` pixels wide.
 
         Raises ReadError with a sentence that names the file if it is not a PDF, missing, changed
-        since it was indexed, encrypted or damaged.
+        since it was indexed, encrypted or damaged, or if no process can be started for it.
         """
         path = file_path(row)
         if not has_picture(row, page):
@@ -83,13 +83,13 @@ class PagePictures:
                 png = self._ask(
                     path, row, {"what": "picture", **_page_request(page), "width": width}
                 )
-            except ReadError as error:
+            except RetrieverError as error:  # also: no process can be started
                 raise ReadError(_fallback_note(row, error)) from None
             if page.state is PageState.OCR:
                 return PagePicture(png, None, _RECOGNISED)
             try:
                 body = self._ask(path, row, {"what": "characters", **_page_request(page)})
-            except ReadError as error:
+            except RetrieverError as error:
                 return PagePicture(png, None, f"The passage cannot be marked: {error}.")
         return PagePicture(png, Placement(page.text, parse_characters(body)))
 
@@ -123,8 +123,11 @@ class PagePictures:
                 self._passwords.append(password)
 
     def start(self) -> None:
-        """Start the process, so that the first picture need not wait for it."""
-        with self._busy:
+        """Start the process, so that the first picture need not wait for it.
+
+        That it cannot be started is said by `show`.
+        """
+        with self._busy, contextlib.suppress(RetrieverError):
             self._reader.start()
 
     def close(self) -> None:
@@ -188,7 +191,7 @@ def _page_request(page: Page) -> dict[str, str | int]:
     return {"number": page.number or 0}
 
 
-def _fallback_note(row: DocumentRow, error: ReadError) -> str:
+def _fallback_note(row: DocumentRow, error: RetrieverError) -> str:
     return f"{row.path} is shown as text: {error}"
 
 
