@@ -77,7 +77,10 @@ class Repair:
     def run(self, before: VerifyReport, *, aside: str = "") -> RepairReport:
         """Mend what `before` found."""
         if aside:
-            self._mended.append(f"the rows that could be read were copied; the old file is {aside}")
+            self._mended.append(
+                f"the rows that could be read were copied; the old file is {aside}, which "
+                "wva compact removes"
+            )
         self._rows(before)
         self._documents()
         self._rest(before)

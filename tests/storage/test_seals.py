@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import sqlite3
 import time
@@ -9,13 +10,14 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pytest
 
 from retriever.index import Index
 from retriever.indexing.verify import repair_index, verify_index
-from retriever.storage.catalog import seals
+from retriever.storage.catalog import salvage, seals
 from retriever.storage.catalog.mending import turned_back
 from tests.fakes import FakeEmbedder
 from tests.older import without_seals
@@ -194,6 +196,27 @@ def test_a_torn_database_is_copied_as_far_as_it_can_be_read(made: Path, tmp_path
     with opened(folder) as index, opened(made / "index") as whole:
         for row in whole.documents():
             assert index.pages(row.id) == whole.pages(row.id)
+        aside = folder / repaired.aside
+        assert {path.stat().st_mode & 0o777 for path in (aside, catalog)} == {0o600}
+        index.compact()
+        assert not aside.exists(), "it holds what is deleted later"
+
+
+def test_a_torn_database_stays_as_it_is_if_it_cannot_be_copied(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "index"
+    shutil.copytree(made / "index", folder)
+    before = {path.name for path in folder.iterdir()}
+
+    def full(file: object, made: BinaryIO) -> None:
+        made.write(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(shutil, "copyfileobj", full)
+    with pytest.raises(OSError, match="No space"):
+        salvage.salvage(folder / "catalog.sqlite")
+    assert {path.name for path in folder.iterdir()} == before
 
 
 def test_seals_cost_microseconds_a_row() -> None:

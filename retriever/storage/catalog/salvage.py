@@ -15,10 +15,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from retriever.files import private
 from retriever.storage.catalog import fulltext, indexed_keys, schema, seals
 
 SUFFIX = ".salvaged"
 """The ending of a new file until it is complete; the next salvage begins it again."""
+
+_COPY = f"{SUFFIX}-old"
+"""The ending of the copy of the old file, until all that can be read of it is in the new one."""
 
 _HEAD = (
     *((0, b"SQLite format 3\0"), (16, b"\x80\x00\x02\x02\x00\x40\x20\x20"), (44, b"\0\0\0\x04")),
@@ -36,24 +40,22 @@ def salvage(catalog: Path) -> Path:
     Returns the file that holds the old one. Only the holder of the writer lock may call it.
     Raises sqlite3.Error if nothing can be read; then nothing is changed.
     """
-    new = catalog.with_name(f"{catalog.name}{SUFFIX}")
-    for path in (new, Path(f"{new}-wal"), Path(f"{new}-shm"), Path(f"{new}-journal")):
-        path.unlink(missing_ok=True)
-    aside = _aside(catalog)
-    shutil.copyfile(catalog, aside)
-    log = Path(f"{catalog}-wal")
-    if log.exists():
-        shutil.copyfile(log, f"{aside}-wal")
-    _mend_head(aside)
+    new, copy = (catalog.with_name(f"{catalog.name}{ending}") for ending in (SUFFIX, _COPY))
+    _clear(new, copy)
     try:
-        with closing(_connect(aside)) as old, closing(_connect(new)) as made:
+        _copy_file(catalog, copy)
+        log = Path(f"{catalog}-wal")
+        if log.exists():
+            _copy_file(log, Path(f"{copy}-wal"))
+        _mend_head(copy)
+        private.write_private(new, b"")
+        with closing(_connect(copy)) as old, closing(_connect(new)) as made:
             _copy(old, made)
+        _synced(new)
+        aside = _set_aside(copy)
     except BaseException:
-        for path in (new, aside, Path(f"{aside}-wal"), Path(f"{aside}-shm")):
-            path.unlink(missing_ok=True)
+        _clear(new, copy)
         raise
-    _synced(new)
-    _synced(aside)
     # The old log would be applied to the new file. Its changes are in the old one before it goes.
     _mend_head(catalog)
     with suppress(sqlite3.Error), closing(_connect(catalog)) as old:
@@ -65,11 +67,39 @@ def salvage(catalog: Path) -> Path:
     return aside
 
 
-def _aside(catalog: Path) -> Path:
+def old_files(catalog: Path) -> list[Path]:
+    """The files that hold what salvages have found, and what a killed one has left."""
+    return sorted(
+        path
+        for ending in (".damaged-*", f"{SUFFIX}*")
+        for path in catalog.parent.glob(f"{catalog.name}{ending}")
+    )
+
+
+def _set_aside(copy: Path) -> Path:
+    """Give the copy of the old file the name under which it is kept."""
     number = 1
-    while (path := catalog.with_name(f"{catalog.name}.damaged-{number}")).exists():
+    while (aside := copy.with_name(f"{copy.stem}.damaged-{number}")).exists():
         number += 1
-    return path
+    for ending in ("-wal", ""):
+        path = Path(f"{copy}{ending}")
+        if path.exists():
+            _synced(path)
+            path.rename(f"{aside}{ending}")
+    Path(f"{copy}-shm").unlink(missing_ok=True)
+    _synced(aside.parent)
+    return aside
+
+
+def _clear(*files: Path) -> None:
+    for path in files:
+        for ending in ("", "-wal", "-shm", "-journal"):
+            Path(f"{path}{ending}").unlink(missing_ok=True)
+
+
+def _copy_file(path: Path, target: Path) -> None:
+    with path.open("rb") as file, private.open_private(target) as made:
+        shutil.copyfileobj(file, made)
 
 
 def _synced(path: Path) -> None:
@@ -211,4 +241,4 @@ def _from_both_ends(
             return
 
 
-__all__ = ["SUFFIX", "salvage"]
+__all__ = ["SUFFIX", "old_files", "salvage"]
