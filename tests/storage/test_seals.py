@@ -226,3 +226,15 @@ def test_seals_cost_microseconds_a_row() -> None:
     for _ in range(1_000):
         seals.digest(row)
     assert time.process_time() - started < 0.5
+
+
+@pytest.mark.parametrize("kind", seals.KINDS, ids=lambda kind: f"{kind.number}-{kind.table}")
+def test_a_seal_is_looked_up_by_its_key(made: Path, kind: seals.Kind) -> None:
+    """Else each row of a search, and each one written, reads the seals of all rows."""
+    with closing(sqlite3.connect(made / "index" / "catalog.sqlite")) as one:
+        if not one.execute(f"PRAGMA table_info ({kind.table})").fetchone():
+            pytest.skip("this index has no such table")
+        select = f"SELECT s.hash FROM {kind.table} r {kind.join('r', 's')}"
+        plan = one.execute(f"EXPLAIN QUERY PLAN {select}").fetchall()
+        (step,) = [row[3] for row in plan if " s " in row[3]]
+    assert "kind=? AND key=?" in step

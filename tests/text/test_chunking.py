@@ -361,7 +361,7 @@ def by_piece(text: str) -> list[tuple[int, int]]:
 
 
 @pytest.mark.parametrize("word", ["a", "中", "e\u0301", "👩\u200d", "a\u200b", "-", "ab1+"])
-@pytest.mark.parametrize("tokenize", [by_piece, by_word], ids=str)
+@pytest.mark.parametrize("tokenize", [by_piece, by_word], ids=["by_piece", "by_word"])
 def test_a_word_without_an_end_is_cut(word: str, tokenize) -> None:
     text = word * (60_000 // len(word))
     started = time.process_time()

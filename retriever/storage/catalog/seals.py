@@ -52,6 +52,9 @@ Row = Sequence[Any]
 class Kind:
     """Sealed rows: the table, the SQL of a row's key (of `{row}`), and the sealed columns.
 
+    A plus before a column takes its type affinity away: SQLite would not look a key with one up in
+    `seals`, whose keys have none, but read all seals of the kind.
+
     `where` finds a row by its key, with the parameters `places(key)`.
     """
 
@@ -75,7 +78,7 @@ _PAGE_KEY = "({row}.document << 24 | {row}.position)"
 _PAGE_WHERE = "document = ? AND position = ?"
 
 DOCUMENT = Kind(
-    *(1, "documents", "{row}.key", "key = ?"),
+    *(1, "documents", "+{row}.key", "key = ?"),
     (
         *("key", "id", "source", "root", "path", "format", "title", "author", "date", "sha256"),
         *("size", "mtime_ns", "settings", "metadata", "pages", "page_states", "chunks"),
@@ -91,18 +94,20 @@ PAGE = Kind(
 TEXT = Kind(3, "pages", _PAGE_KEY, _PAGE_WHERE, ("document", "position", "text"))
 # The id of a chunk is a hash of its text, which is therefore not sealed twice.
 CHUNK = Kind(
-    *(4, "chunks", "{row}.key", "key = ?"),
+    *(4, "chunks", "+{row}.key", "key = ?"),
     ("key", "id", "document", "position", "page", "start", "stop", "vector", "language"),
 )
-VECTOR = Kind(5, "vectors", "{row}.number", "number = ?", ("number", "key", "value"))
-ACCOUNT = Kind(6, "accounts", "{row}.document", "document = ?", ("document", "account", "left_out"))
-META = Kind(7, "meta", "{row}.name", "name = ?", ("name", "value"))
+VECTOR = Kind(5, "vectors", "+{row}.number", "number = ?", ("number", "key", "value"))
+ACCOUNT = Kind(
+    6, "accounts", "+{row}.document", "document = ?", ("document", "account", "left_out")
+)
+META = Kind(7, "meta", "+{row}.name", "name = ?", ("name", "value"))
 CALIBRATION = Kind(
-    *(8, "calibration", "{row}.number", "number = ?"),
+    *(8, "calibration", "+{row}.number", "number = ?"),
     ("number", "passage_mean", "query_mean", "facts"),
 )
 SNAPSHOT = Kind(
-    *(9, "snapshots", "{row}.generation", "generation = ?"),
+    *(9, "snapshots", "+{row}.generation", "generation = ?"),
     ("generation", "file", "bytes", "sha256", "kind", "vectors", "last_key"),
 )
 UNREAD = Kind(
