@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.tiny import save_model
+
 HERE = Path(__file__).parent
 
 
 @pytest.mark.timeout(300)  # it imports everything there is
 def test_no_door_leads_outward(tmp_path: Path) -> None:
-    notes = tmp_path / "connections"
+    notes, model = tmp_path / "connections", save_model(tmp_path / "model")
     left_out = {"HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_HUB_DISABLE_TELEMETRY"}
     environment = {name: value for name, value in os.environ.items() if name not in left_out}
     environment |= {
@@ -24,7 +26,7 @@ def test_no_door_leads_outward(tmp_path: Path) -> None:
         "HOME": str(tmp_path),
     }
     done = subprocess.run(
-        [sys.executable, "-m", "tests.apps.every_door", str(tmp_path)],
+        [sys.executable, "-m", "tests.apps.every_door", str(tmp_path), str(model)],
         capture_output=True, text=True, check=False, cwd=HERE.parent, env=environment,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]

@@ -77,7 +77,10 @@ class Repair:
     def run(self, before: VerifyReport, *, aside: str = "") -> RepairReport:
         """Mend what `before` found."""
         if aside:
-            self._mended.append(f"the rows that could be read were copied; the old file is {aside}")
+            self._mended.append(
+                f"the rows that could be read were copied; the old file is {aside}, which "
+                "wva compact removes"
+            )
         self._rows(before)
         self._documents()
         self._rest(before)
@@ -110,7 +113,11 @@ class Repair:
             self._mended.append(f"{found.lost_vectors} vector(s) dropped, to be made again")
         if found.lost_means:
             self._mended.append("the means of the vectors dropped, to be fitted again")
-        self._gone += [f"the setting {name!r} of the index" for name in found.lost_settings]
+        self._gone += [
+            f"the setting {name!r} of the index; restore a backup, or index the files again in "
+            "another folder"
+            for name in found.lost_settings
+        ]
 
     # Documents
 

@@ -27,7 +27,7 @@ def verify_index(folder: Path, told: Told = nothing) -> VerifyReport:
     except IndexStateError as error:
         if not (folder / CATALOG_FILE).is_file():
             raise
-        return VerifyReport((Finding(f"the index cannot be opened ({error})"),), 1)
+        return VerifyReport((Finding(str(error), remedy=""),), 1)
 
 
 def repair_index(

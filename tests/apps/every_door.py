@@ -1,6 +1,6 @@
 """Every way into an index, one after the other, in one process: what a user does in a day.
 
-Its argument is a scratch folder.
+Its arguments are a scratch folder and the folder of a model.
 """
 
 import socket
@@ -65,10 +65,7 @@ def agent(index: Path) -> None:
 
 
 if __name__ == "__main__":
-    from tests.tiny import save_model
-
-    folder = Path(sys.argv[1])
-    model = str(save_model(folder / "model"))
+    folder, model = Path(sys.argv[1]), sys.argv[2]
     docs, made = folder / "docs", folder / "index"
     docs.mkdir()
     (docs / "a.txt").write_text("Otters swim in the river at night. They eat fish.")

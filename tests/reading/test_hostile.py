@@ -326,7 +326,7 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
         "text",
     ),
     "bomb.tif": (lambda: tiff(60_000), "more pixels than any picture"),
-    "deep.eml": (lambda: mail(400), "its parts are nested too deeply"),
+    "deep.eml": (lambda: mail(1_000), "its parts are nested too deeply"),
     "deep.json": (lambda: b"[" * 50_000, "not JSON (nested too deeply)"),
     "deep.ipynb": (lambda: b'{"cells":' + b"[" * 50_000, "broken: not the JSON of a notebook"),
     "deep.rtf": (lambda: b"{\\rtf1 " + b"{\\b " * 20_000 + b"text" + b"}" * 20_000, "text"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import sqlite3
@@ -10,6 +11,7 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pytest
@@ -168,7 +170,9 @@ def test_an_index_without_seals_is_checked_and_sealed_by_the_next_write(
     shutil.copytree(made / "index", folder)
     with closing(sqlite3.connect(folder / "catalog.sqlite")) as one:
         without_seals(one)
-    assert verify_index(folder).whole
+    report = verify_index(folder)
+    assert report.whole
+    assert report.not_sealed > 4 * len(NOTES)
     with opened(folder) as index:
         index.sync(made / "notes")
     with closing(sqlite3.connect(folder / "catalog.sqlite")) as one:
@@ -204,6 +208,27 @@ def test_a_torn_database_is_copied_as_far_as_it_can_be_read(made: Path, torn: Pa
     with opened(torn) as index, opened(made / "index") as whole:
         for row in whole.documents():
             assert index.pages(row.id) == whole.pages(row.id)
+        aside = folder / repaired.aside
+        assert {path.stat().st_mode & 0o777 for path in (aside, catalog)} == {0o600}
+        index.compact()
+        assert not aside.exists(), "it holds what is deleted later"
+
+
+def test_a_torn_database_stays_as_it_is_if_it_cannot_be_copied(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "index"
+    shutil.copytree(made / "index", folder)
+    before = {path.name for path in folder.iterdir()}
+
+    def full(file: object, made: BinaryIO) -> None:
+        made.write(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(shutil, "copyfileobj", full)
+    with pytest.raises(OSError, match="No space"):
+        salvage.salvage(folder / "catalog.sqlite")
+    assert {path.name for path in folder.iterdir()} == before
 
 
 @pytest.mark.parametrize("place", ["_mend_head", "_copy", "_keep"])

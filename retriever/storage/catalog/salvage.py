@@ -81,6 +81,15 @@ def finish(catalog: Path) -> None:
         _keep(catalog)
 
 
+def old_files(catalog: Path) -> list[Path]:
+    """The files that hold what salvages have found, and what a killed one has left."""
+    return sorted(
+        path
+        for ending in (".damaged-*", f"{SUFFIX}*")
+        for path in catalog.parent.glob(f"{catalog.name}{ending}")
+    )
+
+
 def _keep(catalog: Path) -> Path:
     """Give the copy of the old file its name, which is returned."""
     aside, number = _named(catalog, OLD), 1
@@ -242,4 +251,4 @@ def _from_both_ends(
             return
 
 
-__all__ = ["OLD", "SUFFIX", "finish", "salvage"]
+__all__ = ["OLD", "SUFFIX", "finish", "old_files", "salvage"]

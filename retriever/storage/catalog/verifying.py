@@ -51,8 +51,9 @@ Hashes = NDArray[np.uint64]
 class Finding:
     """Damage: `what` of which `document` (empty if of the index itself), and how to mend it.
 
-    `part` is the table, or one of `DATABASE`, `ROWS`, `DERIVED`, `SCHEMA` and "vector file";
-    `key` is the key of the row's seal, and `owner` its document's key.
+    `remedy` is empty if `what` says it. `part` is the table, or one of `DATABASE`, `ROWS`,
+    `DERIVED`, `SCHEMA` and "vector file"; `key` is the key of the row's seal, and `owner` its
+    document's key.
     """
 
     what: str
@@ -66,7 +67,8 @@ class Finding:
     def sentence(self) -> str:
         """The finding for the user."""
         where = f"{self.document}: " if self.document else ""
-        return f"{where}{self.what}; {self.remedy}"
+        remedy = f"; {self.remedy}" if self.remedy else ""
+        return f"{where}{self.what}{remedy}"
 
 
 SECONDS = 10.0
@@ -131,6 +133,8 @@ class CatalogCheck:
             for kind in seals.KINDS:
                 if self._exists(kind.table):
                     self._guarded(f"the table {kind.table}", self._seals, kind)
+        else:
+            self._guarded("the rows", self._count_unsealed)
         self._guarded("the vectors", self._vectors)
         self._guarded("the documents", self._documents, derived)
         if derived:
@@ -185,6 +189,11 @@ class CatalogCheck:
             self._add(f"the number of the format is {version} and should be {wanted}", SCHEMA)
 
     # Seals
+
+    def _count_unsealed(self) -> None:
+        for kind in seals.KINDS:
+            if self._exists(kind.table):
+                self.not_sealed += self._one(f"SELECT COUNT(*) FROM {kind.table}")[0]
 
     def _seals(self, kind: seals.Kind) -> None:
         (total,) = self._one(f"SELECT COUNT(*) FROM {kind.table}")

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from retriever.files.layout import CATALOG_FILE
 from retriever.storage.backends import vector_files
-from retriever.storage.catalog import Catalog, Reader
+from retriever.storage.catalog import Catalog, Reader, salvage
 from retriever.storage.catalog.writing import UNUSED
 from retriever.storage.upkeep.archive import check_room
 from retriever.storage.upkeep.uploads import empty_bin, old_removals
@@ -51,6 +51,8 @@ def compact(catalog: Catalog, *, dry_run: bool = False) -> Compaction:
     try:
         with catalog.exclusive():
             empty_bin(catalog.folder)
+            for path in salvage.old_files(catalog.path):
+                path.unlink(missing_ok=True)
             _remove_unused(catalog)
             _rewrite(catalog)
     finally:
@@ -143,6 +145,7 @@ def _estimate(catalog: Catalog) -> int:
         row = reader.vector_file()
         free = _page_facts(reader.connection)[1] + _unused_vectors(reader)
     old = sum(_size(path) for path in vector_files.old_files(folder, row))
+    old += sum(_size(path) for path in salvage.old_files(catalog.path))
     removed = sum(_bytes(entry) for entry in old_removals(folder))
     return free + old + removed + _size(catalog.path.with_name(f"{CATALOG_FILE}-wal"))
 
