@@ -52,7 +52,8 @@ class Finding:
     """Damage: `what` of which `document` (empty if of the index itself), and how to mend it.
 
     `remedy` is empty if `what` says it. `part` is the table, or one of `DATABASE`, `ROWS`,
-    `DERIVED`, `SCHEMA` and "vector file"; `key` is the key of the row's seal, and `owner` its document's key.
+    `DERIVED`, `SCHEMA` and "vector file"; `key` is the key of the row's seal, and `owner` its
+    document's key.
     """
 
     what: str
