@@ -208,8 +208,7 @@ def test_a_torn_database_is_copied_as_far_as_it_can_be_read(made: Path, torn: Pa
     with opened(torn) as index, opened(made / "index") as whole:
         for row in whole.documents():
             assert index.pages(row.id) == whole.pages(row.id)
-        aside = folder / repaired.aside
-        assert {path.stat().st_mode & 0o777 for path in (aside, catalog)} == {0o600}
+        aside = torn / repaired.aside
         index.compact()
         assert not aside.exists(), "it holds what is deleted later"
 
@@ -221,7 +220,7 @@ def test_a_torn_database_stays_as_it_is_if_it_cannot_be_copied(
     shutil.copytree(made / "index", folder)
     before = {path.name for path in folder.iterdir()}
 
-    def full(file: object, made: BinaryIO) -> None:
+    def full(file: object, made: BinaryIO, length: int) -> None:
         made.write(b"half")
         raise OSError(errno.ENOSPC, "No space left on device")
 
