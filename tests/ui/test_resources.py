@@ -63,6 +63,12 @@ def test_what_is_known_of_an_index_is_asked_again_in_time(
     st.cache_resource.clear()
 
 
+def let_models_load() -> None:
+    """Wait for the threads that load the models: until then each holds its index."""
+    for thread in list(resources._loading.values()):
+        thread.join()
+
+
 def test_indexes_that_nobody_has_any_more_are_closed(tmp_path: Path) -> None:
     """More than the page keeps open; neither waits for a garbage collection."""
     process = psutil.Process()
@@ -74,6 +80,7 @@ def test_indexes_that_nobody_has_any_more_are_closed(tmp_path: Path) -> None:
             folder = tmp_path / str(number)
             Index.open_or_create(folder, FakeEmbedder()).close()
             shared = resources.shared_index(folder, lambda path: Index.open(path, FakeEmbedder()))
+            let_models_load()
             assert shared.index.documents() == []
             handles.append(process.num_fds())
         assert shared.index.query_words("a heron")
@@ -94,6 +101,7 @@ def test_an_index_that_another_process_deleted_is_closed(tmp_path: Path) -> None
         folder = tmp_path / name
         Index.open_or_create(folder, FakeEmbedder()).close()
         shared = resources.shared_index(folder, lambda path: Index.open(path, FakeEmbedder()))
+        let_models_load()
         assert shared.info()["chunks"] == 0
 
     visit("kept")
