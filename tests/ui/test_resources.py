@@ -15,6 +15,7 @@ from streamlit.runtime.caching import cache_utils
 from retriever.index import Index
 from retriever.types import Document, Page
 from tests.fakes import FakeEmbedder
+from tests.handles import open_inodes
 from ui import resources
 from ui.page_query import PageQuery
 
@@ -109,9 +110,11 @@ def test_an_index_that_another_process_deleted_is_closed(tmp_path: Path) -> None
     open_before = process.num_fds()
     for name in ("deleted", "anew"):
         visit(name)
+        gone = {file.stat().st_ino for file in (tmp_path / name).iterdir()}
+        assert open_inodes() & gone
         shutil.rmtree(tmp_path / name)
         visit("kept")
-        assert not [file.path for file in process.open_files() if f"/{name}/" in file.path]
+        assert not open_inodes() & gone
     visit("anew")
     assert process.num_fds() <= open_before + 2
     assert len(resources._kept) == 2

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -139,7 +140,6 @@ class Served:
         self._given: Embedder | None = None
         self._models: dict[str, Model] = {}  # by fingerprint
         self._indexes: dict[str, _Opened] = {}
-        self._replaced: list[ServedIndex] = []
         self._opening = threading.RLock()
         self._threads = ThreadPoolExecutor(self.threads, thread_name_prefix="answer")
         self._slow = asyncio.Semaphore(SLOW_THREADS)
@@ -164,9 +164,8 @@ class Served:
         """Accept nothing more, finish what runs, and close the indexes."""
         self.stop()
         self._threads.shutdown(cancel_futures=True)
-        current = [opened.index for opened in self._indexes.values()]
-        for index in (*current, *self._replaced):
-            index.close()
+        for opened in self._indexes.values():
+            opened.index.close()
 
     def stop(self) -> None:
         """Cancel what waits for a model, so that its requests end at once."""
@@ -207,8 +206,8 @@ class Served:
             known = self._indexes.get(name)
             if known is None or not known.is_current(folder):
                 opened = _Opened(self._opened(folder), _place(folder))
-                if known is not None:
-                    self._replaced.append(known.index)  # requests may still read it
+                if known is not None:  # requests may still read it: its files are closed after
+                    weakref.finalize(known.index, known.index.backend.close)
                 self._indexes[name] = known = opened
             return known.index
 

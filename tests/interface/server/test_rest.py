@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import re
 import shutil
@@ -17,6 +18,7 @@ from retriever.searching.options import SearchOptions
 from retriever.storage.catalog import CATALOG_FILE
 from retriever.types import Document, Page, PageState
 from tests.fakes import FakeEmbedder
+from tests.handles import open_inodes
 from tests.interface.server.running import TEXTS, Running, make_index, running, served
 
 
@@ -241,6 +243,24 @@ def test_an_index_that_was_made_anew_is_opened_again(tmp_path: Path) -> None:
         anew.rename(folder)
         (hit,) = server.post("/search", {"query": "+cat"}).json["hits"]
         assert hit["path"] == "sea.txt"
+
+
+def test_what_was_replaced_is_closed(tmp_path: Path) -> None:
+    """Else the server would hold more files with every replacement, and what was deleted."""
+    folder = make_index(tmp_path / "notes")
+    with running(served({"notes": folder})) as server:
+        gone = {(folder / "catalog.sqlite").stat().st_ino}
+        for number in range(3):
+            anew = make_index(tmp_path / "anew", {f"{number}.txt": "A whale sings to a cat."})
+            shutil.rmtree(folder)
+            anew.rename(folder)
+            assert server.post("/search", {"query": "+cat"}).json["hits"]
+            now = (folder / "catalog.sqlite").stat().st_ino
+            gc.collect()
+            held = open_inodes()
+            assert now in held
+            assert not held & (gone - {now})
+            gone.add(now)
 
 
 def test_an_index_that_gets_its_first_documents_while_it_is_served(tmp_path: Path) -> None:
