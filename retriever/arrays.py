@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 Vectors = NDArray[np.float32]
 """Vectors: (dim,) or (n, dim)."""
 
+MAX_DIMENSION = 65_536
+"""No model has more numbers in a vector."""
+
 Scores = NDArray[np.float32]
 """Similarities and BM25 scores as they are searched and shown: (n,), larger is better."""
 

@@ -178,13 +178,15 @@ def test_arguments_are_echoed_as_text(shell: Shell, text: str) -> None:
         ["search", "needle1", "--mode", "keyword", "--index", "x", f"--where={text}"],
         ["search", "needle1", "--mode", text],
         ["report", "--index", "x", "--", text],
+        ["search", "needle1", f"--unknown={text}"],
         [text],
     )
-    for command in commands if text in SOME else commands[:1] + commands[-1:]:
+    for command in commands if text in SOME else commands[:1] + commands[-2:]:
         code, out, err = shell(*command)
         assert code in (0, 1, 2, 3)
         assert "Traceback" not in err
         assert not CONTROL.search(out + err), command
+        assert "\nwva: all is well" not in err, command
 
 
 @EACH

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 from retriever import __version__
-from retriever.interface.terminal.characters import printable
+from retriever.interface.terminal.characters import one_line, printable
 from retriever.searching.options import Mode, SearchOptions
 from retriever.settings import (
     ANSWER_PASSAGES,
@@ -51,7 +51,8 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong, and end with exit code 2."""
-        self.exit(2, f"{self.prog}: {message}{self._advice(message)}; see {self.prog} --help\n")
+        told = one_line(f"{message}{self._advice(message)}")
+        self.exit(2, f"{self.prog}: {told}; see {self.prog} --help\n")
 
     def _print_message(self, message: str, file: Any = None) -> None:
         """Print help or an error, which quotes arguments, as a terminal may get it."""

@@ -5,16 +5,29 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
+import zlib
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from retriever.index import Index
+from retriever.indexing.coverage import coverage_report
+from retriever.indexing.verify import repair_index, verify_index
 from retriever.interface.collections import count_documents
-from retriever.storage.catalog import CATALOG_FILE, LOCK_FILE, foreign, schema
-from retriever.types import Document, IndexStateError, Page, PageState
+from retriever.storage.catalog import (
+    CATALOG_FILE,
+    LOCK_FILE,
+    foreign,
+    posting_file,
+    schema,
+    seals,
+)
+from retriever.storage.vectors import rows, verified
+from retriever.types import Document, IndexStateError, Page, PageState, RetrieverError
 from tests.fakes import FakeEmbedder
 
+MODES = ("keyword", "dense", "hybrid")
 TEXT = "Otters swim in the river at night."
 
 
@@ -152,3 +165,116 @@ def test_the_schema_cannot_call_functions_with_effects(index: Path) -> None:
     with Index.open(index, FakeEmbedder()) as opened, opened.backend.reading() as reader:
         rows = reader._connection.execute("PRAGMA trusted_schema").fetchone()
     assert rows == (0,)
+
+
+# Values of another form
+
+NESTED = "[" * 100_000
+STRANGE_SETTINGS = (
+    "null",
+    "[]",
+    '"x"',
+    "{}",
+    "-1",
+    "1e999",
+    "1.5",
+    NESTED,
+    '{"version": 2}',
+    b"\xff",
+)
+STRANGE_VALUES: tuple[object, ...] = ("abc", "{}", '{"a": {}}', NESTED, -1, 2**62, 1.5, b"\xff")
+
+
+def seal_again(folder: Path) -> None:
+    """Give every row the seal that belongs to it, as its author can."""
+    with sqlite3.connect(folder / CATALOG_FILE) as connection:
+        by_number = {kind.number: kind for kind in seals.KINDS}
+        for number, key in connection.execute("SELECT kind, key FROM seals").fetchall():
+            row = (
+                None if number == seals.SCHEMA else seals.row_of(connection, by_number[number], key)
+            )
+            if row is not None:
+                connection.execute(
+                    "UPDATE seals SET hash = ? WHERE kind = ? AND key = ?",
+                    (seals.digest(row), number, key),
+                )
+    connection.close()
+
+
+def names(folder: Path, sql: str) -> list[str]:
+    connection = sqlite3.connect(folder / CATALOG_FILE)
+    found = [name for (name,) in connection.execute(sql)]
+    connection.close()
+    return found
+
+
+def add_again(opened: Index) -> None:
+    opened.add([Document("b.txt", "text", (Page(1, "Badgers dig.", PageState.TEXT),))])
+
+
+def report(opened: Index, folder: Path) -> None:
+    with opened.backend.reading() as catalog:
+        coverage_report(catalog, str(folder))
+
+
+def use_all(folder: Path) -> None:
+    """Nothing but a sentence may come of it."""
+    with suppress(RetrieverError), Index.open(folder, FakeEmbedder()) as opened:
+        for do in (
+            *(lambda mode=mode: opened.search("otters", mode=mode) for mode in MODES),
+            opened.info,
+            opened.documents,
+            lambda: report(opened, folder),
+            lambda: add_again(opened),
+        ):
+            with suppress(RetrieverError):
+                do()
+
+
+def strange(folder: Path, table: str, column: str, value: object, where: str = "TRUE") -> None:
+    with sqlite3.connect(folder / CATALOG_FILE) as connection, suppress(sqlite3.Error):
+        connection.execute(f"UPDATE {table} SET {column} = ? WHERE {where}", (value,))
+    connection.close()
+    seal_again(folder)
+
+
+def test_a_setting_of_another_form_is_told(index: Path, tmp_path: Path) -> None:
+    for number, name in enumerate(names(index, "SELECT name FROM meta")):
+        for value in STRANGE_SETTINGS[number % 4 :: 4]:  # of each kind enough, over all settings
+            folder = shutil.copytree(index, tmp_path / "copy")
+            strange(folder, "meta", "value", value, f"name = '{name}'")
+            if name in ("chunking", "dimension", "embedder", "generation"):
+                assert not verify_index(folder).whole, (name, value)
+            use_all(folder)
+            shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("table", ["documents", "pages", "chunks", "calibration", "snapshots"])
+def test_a_value_of_another_type_is_told(index: Path, tmp_path: Path, table: str) -> None:
+    columns = names(index, f"SELECT name FROM pragma_table_info ('{table}')")
+    for number, column in enumerate(columns):
+        folder = shutil.copytree(index, tmp_path / column)
+        strange(folder, table, column, STRANGE_VALUES[number % len(STRANGE_VALUES)])
+        use_all(folder)
+
+
+def test_a_row_of_another_form_is_found_and_mended(index: Path) -> None:
+    strange(index, "meta", "value", NESTED, "name = 'generation'")
+    strange(index, "documents", "size", "big")
+    found = {finding.part for finding in verify_index(index).findings}
+    assert {"meta", "documents"} <= found
+    report = repair_index(index, lambda: Index.open(index, FakeEmbedder()))
+    assert not [one for one in report.after.findings if one.part == "meta"]
+
+
+@pytest.mark.parametrize("facts", [NESTED, '{"count": "x"}', '{"rows": -1}', "[]"])
+def test_a_file_beside_the_vectors_that_is_none_is_left_alone(tmp_path: Path, facts: str) -> None:
+    path, data = tmp_path / "vectors-00000001.faiss.rows", facts.encode()
+    trailer = rows._TRAILER.pack(len(data), zlib.crc32(data), len(data), rows._MAGIC)
+    path.write_bytes(data + trailer)
+    assert rows.RowFile.open(path, "x") is None
+    trailer = posting_file._TRAILER.pack(0, len(data), zlib.crc32(data), posting_file._MAGIC)
+    path.write_bytes(data + trailer)
+    assert posting_file.PostingFile.open(path, (), "x") is None
+    verified.verified_path(path).write_text(facts)
+    assert not verified.is_remembered(path, "x")

@@ -218,6 +218,8 @@ class StateKeeper:
         rows = None
         if row is not None and base is not None and not damaged:
             rows = RowFile.open(row_path(self._folder / row.file), row.sha256)
+            if rows is not None and not rows.belongs_to(len(base), dimension):
+                rows = None
             moments = None if rows is None else rows.moments
         # A rebuilt base has no removed rows; the rows removed since a file was written are listed.
         start = SearchState(

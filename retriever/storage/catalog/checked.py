@@ -12,9 +12,10 @@ import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
+from types import NoneType
 from typing import Any, TypeVar
 
-from retriever.storage.catalog import seals
+from retriever.storage.catalog import forms, seals
 from retriever.storage.catalog.schema import unblob
 from retriever.storage.records import PageStatus
 from retriever.types import Chunk, DocumentRow, Page, PageState, Scan, Span, chunk_id, document_id
@@ -28,7 +29,8 @@ PAGE_GONE = f"damaged in the index: {REMEDY}"
 """The reason of a page whose row is damaged."""
 
 _NAMED = 3  # damaged documents in one sentence
-_DECODING = (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError)
+_DECODING = forms.UNDECODED
+_OPTIONAL = (int, NoneType)
 
 Row = Sequence[Any]
 T = TypeVar("T")
@@ -103,6 +105,8 @@ class Checks:
 
 def name_of(document: Row) -> str:
     """The path of a document's row if it can be trusted, else its number in the index."""
+    if document[0] is None:  # of an outer join
+        return "a document that is gone"
     try:
         path = unblob(document[4])
         if not document[2] or unblob(document[1]) == document_id(unblob(document[2]), path):
@@ -131,6 +135,7 @@ def document(row: Row) -> DocumentRow:
 def _document(row: Row) -> DocumentRow:
     _, id_, source, root, path, format_, title, author, date, sha256, *numbers = row
     size, mtime_ns, settings, metadata, pages, states, chunks = numbers
+    forms.check((row[0], size, mtime_ns, pages, chunks), *(int,) * 5)
     return DocumentRow(
         id=unblob(id_),
         source=unblob(source),
@@ -152,12 +157,12 @@ def _document(row: Row) -> DocumentRow:
 
 
 def _metadata(stored: str) -> Mapping[str, Any]:
-    return json.loads(stored) if stored != "{}" else {}
+    return forms.scalars(stored) if stored != "{}" else {}
 
 
 @lru_cache(maxsize=1024)  # most documents have one of a few
 def _page_states(stored: str) -> tuple[tuple[PageState, int], ...]:
-    return tuple((PageState(state), count) for state, count in json.loads(stored).items())
+    return tuple((PageState(state), count) for state, count in forms.counts(stored).items())
 
 
 def page(row: Row, name: str) -> Page:
@@ -175,6 +180,7 @@ def lost_page(position: int) -> Page:
 
 def _page(facts: Row, text: bytes) -> Page:
     _, _, number, label, state, reason, scan, start, stop, printed = facts
+    forms.check((number, start, stop), *(_OPTIONAL,) * 3)
     return Page(
         *(number, unblob(text), PageState(state), unblob(reason), unblob(label)),
         body=None if start is None else Span(start, stop),
@@ -192,6 +198,7 @@ def page_status(row: Row, name: str) -> PageStatus:
 
 
 def _page_status(facts: Row, chunks: int) -> PageStatus:
+    forms.check(facts[2:3], _OPTIONAL)
     return PageStatus(
         facts[2], unblob(facts[3]), PageState(facts[4]), unblob(facts[5]), int(chunks)
     )
@@ -221,6 +228,7 @@ def chunk(row: Row, checks: Checks) -> Chunk:
 
 def _chunk(own: Row, text: bytes, paper: Row, owner: Row, name: str) -> Chunk:
     _, id_, _, _, page_number, start, stop, _, language = own
+    forms.check((page_number, start, stop, language), _OPTIONAL, int, int, str)
     found = Chunk(
         id=unblob(id_),
         document_id=unblob(owner[1]),

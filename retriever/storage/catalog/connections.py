@@ -28,7 +28,7 @@ from retriever.files.layout import (
     unreachable,
 )
 from retriever.files.private import open_private, tighten
-from retriever.storage.catalog import filter_sql, foreign, fulltext, schema, seals
+from retriever.storage.catalog import filter_sql, foreign, forms, fulltext, schema, seals
 from retriever.storage.catalog.checked import REMEDY, Damage
 from retriever.storage.catalog.id_cache import IdCaches
 from retriever.storage.catalog.lock import WriterLock
@@ -52,7 +52,7 @@ _TOO_LARGE = re.compile("parser stack overflow|Expression tree is too large")
 _OTHER_TABLES = re.compile(r"no such (table|column)|has \d+ columns but|has no column")
 """SQLite's messages about tables of another schema."""
 
-_SPOILT = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+_SPOILT = (ArithmeticError, *forms.UNDECODED)
 """What the use of a damaged row raises."""
 
 _FileIdentity = tuple[int, ...]

@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Sequence
+from contextlib import suppress
 
+from retriever.storage.catalog import forms
 from retriever.storage.catalog.margins import margin_texts
 from retriever.storage.catalog.schema import (
     FULLTEXT,
@@ -77,7 +79,9 @@ def insert(connection: sqlite3.Connection, key: int, found: PassageTerms) -> Non
 def is_current(connection: sqlite3.Connection) -> bool:
     """Whether the terms were made by this version of the analyzer."""
     row = connection.execute("SELECT value FROM meta WHERE name = ?", (ANALYSER,)).fetchone()
-    return row is not None and json.loads(row[0]) == terms.VERSION
+    with suppress(*forms.UNDECODED):
+        return row is not None and bool(forms.setting(ANALYSER, row[0]) == terms.VERSION)
+    return False
 
 
 def rebuild(connection: sqlite3.Connection) -> None:

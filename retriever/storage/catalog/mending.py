@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from retriever.storage.catalog import fulltext, seals
+from retriever.storage.catalog import forms, fulltext, seals
 from retriever.storage.catalog.schema import blob, unblob
 from retriever.storage.catalog.seals import CHUNK, KINDS, META, TEXT, Kind, digest
 from retriever.storage.catalog.writing import Writer
@@ -53,6 +53,8 @@ class _Mending:
                 self._pair(kind)
                 for key, stored in list(self._damaged(kind)):
                     self._mend(kind, key, stored)
+        for name in forms.strange_settings(self._connection):
+            self._setting(name)
         self._texts()
         self._unbound()
         return self._mended
@@ -193,7 +195,7 @@ class _Mending:
             self._writer.set_meta(name, int(newest) + 1_000_000)
         elif name == fulltext.ANALYSER:
             fulltext.rebuild(self._connection)
-        else:
+        elif name not in self._mended.lost_settings:
             self._mended.lost_settings.append(name)
 
     def _texts(self) -> None:

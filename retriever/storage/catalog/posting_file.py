@@ -20,6 +20,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -43,6 +44,7 @@ DOCUMENTS = " "
 _MAGIC = b"wvaposts"
 _TRAILER = struct.Struct("<QQI8s")
 _BLOCK = 8192
+_BLOATED = (MemoryError, RecursionError)  # in a file that somebody has prepared
 _WIDTHS = (1, 2, 4, 8)  # bytes of an unsigned integer
 
 
@@ -98,7 +100,8 @@ class PostingFile:
                 return None
             found = json.loads(directory)
             facts = Facts(**{**found["facts"], "index": tuple(found["facts"]["index"])})
-        except (OSError, ValueError, struct.error, KeyError, TypeError, RecursionError):
+            _check(found, facts)
+        except (OSError, ValueError, struct.error, KeyError, TypeError, *_BLOATED):
             return None
         if (facts.index, facts.vector_file) != (index, vector_file):
             return None
@@ -122,14 +125,30 @@ class PostingFile:
             with self.path.open("rb") as file:
                 file.seek(entry.offset)
                 data = file.read(entry.size)
-        except OSError:
+        except (OSError, ValueError, OverflowError, *_BLOATED):
             return None
         if len(data) != entry.size or zlib.crc32(data) != entry.checksum:
             return None
         border = entry.gap_width * entry.count
         keys = np.cumsum(np.frombuffer(data[:border], f"<u{entry.gap_width}"), dtype=np.int64)
         keys += entry.first
-        return keys, np.frombuffer(data[border:], f"<u{entry.value_width}").astype(np.int64)
+        values = np.frombuffer(data[border:], f"<u{entry.value_width}").astype(np.int64)
+        if not len(keys) == len(values) == entry.count or np.any(np.diff(keys) <= 0):
+            return None
+        return keys, values
+
+
+def _check(found: Mapping[str, Any], facts: Facts) -> None:
+    """Raise TypeError or ValueError unless a directory has the form of one."""
+    numbers = [facts.last_key, facts.last_removal, facts.chunks, facts.terms]
+    numbers += found["counts"].values()
+    for entry in found["entries"].values():
+        known = _Entry(*entry)
+        if known.gap_width not in _WIDTHS or known.value_width not in _WIDTHS:
+            raise ValueError
+        numbers += entry
+    if not all(type(number) is int and number >= 0 for number in numbers):
+        raise TypeError
 
 
 def write(

@@ -7,6 +7,7 @@ import sqlite3
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import islice
@@ -18,7 +19,7 @@ import numpy as np
 from retriever.arrays import Keys, Mask, Vectors
 from retriever.settings import ChunkSettings, EmbedderSettings
 from retriever.storage.calibration import Calibration
-from retriever.storage.catalog import checked, seals
+from retriever.storage.catalog import checked, forms, seals
 from retriever.storage.catalog.checked import REMEDY, Checks, Damage, DamagedRowError
 from retriever.storage.catalog.filter_sql import chunk_condition, document_condition
 from retriever.storage.catalog.foreign import is_vector_file
@@ -111,11 +112,12 @@ class Reader:
         row = self._one(f"SELECT name, value, {seal} FROM meta m {join} WHERE name = ?", (name,))
         if row is None:
             return None
-        if not _is_whole_setting(*row) and name not in _KEPT_GOING[:2]:
-            if name in _KEPT_GOING:
-                return None
-            raise IndexStateError(f"the setting {name!r} of the index is damaged: {REMEDY}")
-        return json.loads(row[1])
+        if _is_whole_setting(*row) or name in _KEPT_GOING[:2]:
+            with suppress(*forms.UNDECODED):
+                return forms.setting(name, row[1])
+        if name in _KEPT_GOING[2:]:
+            return None
+        raise IndexStateError(f"the setting {name!r} of the index is damaged: {REMEDY}")
 
     def generation(self) -> int:
         """The number of the last committed change."""
@@ -161,12 +163,21 @@ class Reader:
 
     def _calibration_row(self) -> Sequence[Any] | None:
         row = self._sealed_row(seals.CALIBRATION)
-        if row is not None and not seals.is_whole(row[:-1], row[-1]):
+        if row is not None and not (seals.is_whole(row[:-1], row[-1]) and self._are_means(row)):
             raise IndexStateError(
                 f"the means of the index's vectors are damaged: {REMEDY}; until then search by "
                 "words alone (mode keyword)"
             )
         return row
+
+    def _are_means(self, row: Sequence[Any]) -> bool:
+        """Whether a row with means has the form of one."""
+        number, *means, facts, _ = row
+        size = 4 * (self.dimension() or 0)
+        fit = all(type(mean) is bytes and len(mean) == size for mean in means)
+        with suppress(*forms.UNDECODED):
+            return fit and type(number) is int and isinstance(json.loads(facts), dict)
+        return False
 
     def _sealed_row(self, kind: seals.Kind) -> Sequence[Any] | None:
         """The row of a table with one row at most, and its seal."""
@@ -183,7 +194,10 @@ class Reader:
         # file's would lead out of the folder.
         if row is None or not seals.is_whole(row[:-1], row[-1]) or not is_vector_file(row[1]):
             return None
-        return VectorFile(*row[:-1])
+        with suppress(TypeError):
+            forms.check(row[:-1], int, str, int, str, str, int, int)
+            return VectorFile(*row[:-1])
+        return None
 
     def count_chunks(self) -> int:
         """The number of chunks."""

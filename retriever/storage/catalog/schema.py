@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from retriever.arrays import Vectors
+from retriever.storage.catalog import forms
 from retriever.storage.filters import comparable, kind_of
 from retriever.types import Scalar, UsageError
 from retriever.version import __version__
@@ -235,8 +236,8 @@ def _meta(connection: sqlite3.Connection, name: str) -> Any:
     """A meta value; None where there is none, or no such table."""
     try:
         row = connection.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
-        return None if row is None else json.loads(row[0])
-    except (sqlite3.Error, ValueError, TypeError):
+        return None if row is None else forms.setting(name, row[0])
+    except (sqlite3.Error, *forms.UNDECODED):
         return None
 
 

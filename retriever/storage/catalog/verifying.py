@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retriever.arrays import Keys
-from retriever.storage.catalog import checked, fulltext, schema, seals
+from retriever.storage.catalog import checked, forms, fulltext, schema, seals
 from retriever.storage.catalog.margins import margin_texts
 from retriever.storage.catalog.reading import BLOCK, Reader
 from retriever.storage.catalog.schema import unblob
@@ -38,7 +38,7 @@ SCHEMA = "schema"
 MOST = 1_000
 """Findings that are kept; the others are counted."""
 
-_UNDECODED = (AttributeError, LookupError, TypeError, ValueError, zlib.error)
+_UNDECODED = (*forms.UNDECODED, zlib.error)
 _MESSAGES = 20  # of SQLite's own check
 _TOKEN = re.compile(r"[0-9A-Za-z\x80-\U0010ffff]+")
 _LOWER = str.maketrans({chr(code): chr(code + 32) for code in range(ord("A"), ord("Z") + 1)})
@@ -135,6 +135,7 @@ class CatalogCheck:
                     self._guarded(f"the table {kind.table}", self._seals, kind)
         else:
             self._guarded("the rows", self._count_unsealed)
+        self._guarded("the settings", self._settings)
         self._guarded("the vectors", self._vectors)
         self._guarded("the documents", self._documents, derived)
         if derived:
@@ -223,6 +224,10 @@ class CatalogCheck:
         )
         for (key,) in rows.fetchall():
             self._add(f"{_ROWS[kind.number]} is gone", *_at(kind, key))
+
+    def _settings(self) -> None:
+        for name in forms.strange_settings(self._connection):
+            self._add(f"{_ROWS[seals.META.number]} has another form", *_at(seals.META, name))
 
     # Vectors
 

@@ -21,7 +21,7 @@ from typing import Any
 import faiss as _faiss
 import numpy as np
 
-from retriever.arrays import Keys, Scores, Vectors
+from retriever.arrays import MAX_DIMENSION, Keys, Scores, Vectors
 from retriever.files.durable import publish
 from retriever.files.private import open_private
 from retriever.storage.vectors.exact import (
@@ -33,7 +33,7 @@ from retriever.storage.vectors.exact import (
     nearest,
     top_k,
 )
-from retriever.storage.vectors.plausible import MAX_DIMENSION, is_plausible
+from retriever.storage.vectors.plausible import is_plausible
 from retriever.storage.vectors.verified import Recheck, hash_of, is_remembered, remember
 from retriever.types import IndexStateError, UsageError
 
@@ -181,10 +181,13 @@ class FaissStore:
                 if mask is None:
                     raise
                 return np.empty(0, np.float32), np.empty(0, np.int64)
-        present = rows[0] >= 0
-        if mask is not None:
-            present &= mask[rows[0]]  # some kinds ignore the selector
-        return scores[0][present], rows[0][present]
+        # The lists of a file that somebody has prepared can name a position that is none.
+        present = (rows[0] >= 0) & (rows[0] < len(self.ids))
+        found, at = scores[0][present], rows[0][present]
+        if mask is None:
+            return found, at
+        allowed = mask[at]  # some kinds ignore the selector
+        return found[allowed], at[allowed]
 
     def _scan(
         self, query: Vectors, k: int, mask: np.ndarray | None, fetch: Fetch
@@ -266,6 +269,8 @@ def read(path: Path, sha256: str, kind: str, fetch: Fetch | None = None) -> Fais
     if not 0 < index.d <= MAX_DIMENSION or not is_plausible(index, _empty(index.d, kind)):
         raise IndexStateError(f"{path} is not built as a vector file of the kind {kind!r} is")
     store = FaissStore(index, kind, fetch)
+    if np.any(np.diff(store.ids, prepend=-1) <= 0):
+        raise IndexStateError(f"{path} does not number its vectors as this program does")
     store.measure()
     if is_known:
         store.recheck = Recheck(path, sha256)

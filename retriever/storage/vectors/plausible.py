@@ -14,8 +14,6 @@ import faiss as _faiss
 
 faiss: Any = _faiss  # its type stubs lack what its Python layer adds to the classes
 
-MAX_DIMENSION = 65_536
-
 _SIZES = ("d", "metric_type", "code_size", "qb")
 _QUANTISER = ("d", "metric_type", "code_size", "nb_bits")
 
@@ -44,4 +42,4 @@ def _alike(one: Any, other: Any, names: Iterable[str]) -> bool:
     return all(getattr(one, name, None) == getattr(other, name, None) for name in names)
 
 
-__all__ = ["MAX_DIMENSION", "is_plausible"]
+__all__ = ["is_plausible"]

@@ -32,6 +32,7 @@ from retriever.files.private import open_private
 
 _MAGIC = b"wvarows1"
 _TRAILER = struct.Struct("<QIQ8s")
+_BLOATED = (MemoryError, RecursionError)  # in a file that somebody has prepared
 _BLOCK = 4096  # rows whose products are summed at once
 
 Sums = NDArray[np.uint64]
@@ -109,16 +110,24 @@ class RowFile:
                 return None
             facts = json.loads(data[length - facts_size :])
             count, rows, dim = facts["count"], facts["rows"], facts["dimension"]
-            if facts["vector_file"] != vector_file or size != (
-                4 * rows * dim + length + _TRAILER.size
+            plain = all(type(one) is int and one >= 0 for one in (count, rows, dim))
+            if (
+                not plain
+                or facts["vector_file"] != vector_file
+                or size != (4 * rows * dim + length + _TRAILER.size)
             ):
                 return None
             numbers = np.frombuffer(data, "<f8", dim * (dim + 1), 8 * rows)
             moments = Moments(count, numbers[:dim], numbers[dim:].reshape(dim, dim))
             checksums = np.frombuffer(data, "<u8", rows)
-        except (OSError, ValueError, struct.error, KeyError, TypeError):
+        except (OSError, ValueError, struct.error, KeyError, TypeError, *_BLOATED):
             return None
         return cls(path, rows, dim, moments, checksums)
+
+    def belongs_to(self, vectors: int, dimension: int) -> bool:
+        """Whether it can be of an index of so many vectors with this dimension."""
+        counted = self.moments.count == vectors and self.count in (0, vectors)
+        return counted and self.dimension == dimension
 
     def read(self, rows: Integers) -> Vectors | None:
         """The vectors (n, dim) of rows (n,); None if one cannot be read or is damaged."""

@@ -18,6 +18,8 @@ from retriever.files.private import write_private
 MIN_BYTES = 64 * 2**20
 """Smaller files are hashed each time."""
 
+_MAX_BYTES = 4096  # of what is remembered of one file
+
 DELAY = 5.0
 """Seconds until the check in the background begins, so that a single search does without it."""
 
@@ -37,9 +39,10 @@ def remember(path: Path, sha256: str) -> None:
 def is_remembered(path: Path, sha256: str) -> bool:
     """Whether the file is as it was when it had this hash."""
     try:
-        known = json.loads(verified_path(path).read_bytes())
+        with verified_path(path).open("rb") as file:
+            known = json.loads(file.read(_MAX_BYTES))
         return bool(known == _facts(path, sha256))
-    except (OSError, ValueError):
+    except (OSError, RecursionError, ValueError):
         return False
 
 
