@@ -349,3 +349,18 @@ def test_a_small_hostile_file_costs_little_and_is_told(name: str) -> None:
         told = ("", str(error))
     assert time.process_time() - before < 5
     assert any(one.startswith(expected) for one in told), told
+
+
+def test_a_part_that_is_named_many_times_is_read_once() -> None:
+    relation = (
+        '<Relationship Id="{}" Type="http://schemas.openxmlformats.org/officeDocument/2006/'
+        'relationships/{}" Target="document.xml"/>'
+    )
+    named = "".join(relation.format(f"r{n}", ("comments", "header")[n % 2]) for n in range(1000))
+    made = docx.Document()
+    made.add_paragraph("one two")
+    part = "word/_rels/document.xml.rels"
+    start = '<Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships">'
+    data = repacked(made, part, f"{start}{named}</Relationships>")
+    assert "one two" in texts(data, "a.docx")
+    assert seconds(lambda: texts(data, "a.docx")) < 3

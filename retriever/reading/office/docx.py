@@ -112,7 +112,7 @@ class _Reader:
         return Body(self._styles, self.left_out, Related(tree, imported))
 
     def _parts(self, *kinds: str) -> list[str]:
-        """The parts of some kinds; by their usual names if the relations are damaged."""
+        """The parts of some kinds, each once; by their usual names if the relations are damaged."""
         found = [
             one.target
             for kind in kinds
@@ -125,7 +125,7 @@ class _Reader:
             for name in names
             if name.endswith(".xml") and Path(name).stem.rstrip("0123456789") in kinds
         ]
-        return found or ([] if self._package.relations(self._main) else usual)
+        return list(dict.fromkeys(found)) or ([] if self._package.relations(self._main) else usual)
 
     def _trees(self, *kinds: str) -> Iterator[tuple[Body, etree._Element]]:
         for part in self._parts(*kinds):

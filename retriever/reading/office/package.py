@@ -85,8 +85,8 @@ class Package:
         return [] if root is None else list(_relations(root, folder))
 
     def related(self, part: str, kind: str) -> list[str]:
-        """The paths of the parts that are related to a part as `kind`."""
-        return [one.target for one in self.relations(part) if one.kind == kind]
+        """The paths of the parts that are related to a part as `kind`, each once."""
+        return list(dict.fromkeys(one.target for one in self.relations(part) if one.kind == kind))
 
     def embedded_pages(self, parts: list[str], options: ReadOptions) -> list[Page]:
         """The pages of the files embedded in some parts, each file once."""
