@@ -16,12 +16,11 @@ of Python, if a text, vector, path or title was wrong, or if a live flip was not
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
 import logging
+import multiprocessing
 import os
 import shutil
-import signal
 import sqlite3
 import sys
 import tempfile
@@ -31,6 +30,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from hashlib import sha256
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,11 @@ WHOLLY_LIVE = (".faiss", ".rows", ".words")
 SMALL = 1e-4
 
 FAULTS = ("crash", "traceback", "wrong", "unseen")
+
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(
+    ["retriever.index", "retriever.indexing.verify", "retriever.indexing.sync", "tests.fakes"]
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,17 +103,6 @@ def write_documents(folder: Path, files: int, seed: int) -> None:
         (folder / f"note-{number}.md").write_text(
             f"# Notes {number} for the {WORDS[number % len(WORDS)]}\n\n{text}\n"
         )
-
-
-def import_all() -> None:
-    """Import once what each process needs."""
-    for name in (
-        "retriever.index",
-        "retriever.indexing.verify",
-        "retriever.indexing.sync",
-        "faiss",
-    ):
-        importlib.import_module(name)
 
 
 def lower_limits() -> None:
@@ -260,30 +254,38 @@ def dump(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def in_process(work: Callable[[], Any]) -> Any:
-    """The value of a function in a process of its own; a text that begins with "!" if it fails."""
-    reading, writing = os.pipe()
-    child = os.fork()
-    if not child:
-        os.close(reading)
-        signal.alarm(PATIENCE)
-        with os.fdopen(writing, "w") as out:
-            out.write(json.dumps(_guarded(work)))
-            out.flush()
-        os._exit(0)
-    os.close(writing)
-    with os.fdopen(reading) as told:
-        text = told.read()
-    _, status = os.waitpid(child, 0)
-    return json.loads(text) if status == 0 and text else f"!crash {status}"
+def in_process(work: Callable[..., Any], *arguments: Any) -> Any:
+    """The value of a function in a process of its own; a text that begins with "!" if it fails.
+
+    The process is forked from a clean server: a fork of this one would inherit the locks of its
+    threads, and could wait for them for ever.
+    """
+    reading, writing = CONTEXT.Pipe(duplex=False)
+    process = CONTEXT.Process(target=_work, args=(writing, work, arguments))
+    process.start()
+    writing.close()
+    try:
+        if not reading.poll(PATIENCE):
+            process.kill()
+        told = json.loads(reading.recv())
+    except EOFError:
+        process.join()
+        return f"!crash {process.exitcode}"
+    process.join()
+    return told
 
 
-def _guarded(work: Callable[[], Any]) -> Any:
+def _work(writing: Connection, work: Callable[..., Any], arguments: Sequence[Any]) -> None:
+    lower_limits()
+    writing.send(json.dumps(_guarded(work, *arguments)))
+
+
+def _guarded(work: Callable[..., Any], *arguments: Any) -> Any:
     from retriever.types import RetrieverError
 
     logging.disable(logging.CRITICAL)
     try:
-        return work()
+        return work(*arguments)
     except RetrieverError as error:
         return f"!sentence {error}"
     except Exception:  # noqa: BLE001 - an error of any kind is what is looked for
@@ -296,7 +298,7 @@ class Trials:
     def __init__(self, index: Path, documents: Path, scratch: Path) -> None:
         self.index, self.documents = index, documents
         self.copy = scratch / "copy"
-        self.wanted = in_process(lambda: answers(self._copied()))
+        self.wanted = in_process(answers, self._copied())
         if isinstance(self.wanted, str):
             raise SystemExit(f"the index cannot be read at all: {self.wanted}")
         self.dumped = dump(self._copied())
@@ -324,13 +326,13 @@ class Trials:
         self._copied(damage)
         counts["places"] += 1
         counts["live"] += live
-        shown = in_process(lambda: answers(self.copy))
+        shown = in_process(answers, self.copy)
         result, why = _failed(shown) if isinstance(shown, str) else compare(shown, self.wanted)
         counts[result] += 1
         if result in FAULTS:
             row.faults.append((result, damage, why))
         self._copied(damage)
-        whole = in_process(lambda: _is_whole(self.copy))
+        whole = in_process(_is_whole, self.copy)
         if isinstance(whole, str):
             result, why = _failed(whole)
             whole = False
@@ -350,7 +352,7 @@ class Trials:
         if not with_files:
             self.documents.rename(away)
         try:
-            told = in_process(lambda: _repaired(self.copy))
+            told = in_process(_repaired, self.copy)
         finally:
             if not with_files:
                 away.rename(self.documents)
@@ -361,7 +363,7 @@ class Trials:
             row.counts[f"refused {name}"] += 1
             row.faults.append((f"repair {result}", damage, why))
             return
-        shown = in_process(lambda: answers(self.copy))
+        shown = in_process(answers, self.copy)
         same = not isinstance(shown, str) and _contents(shown) == _contents(self.wanted)
         row.counts[f"restored {name}"] += bool(same and told["whole"])
         row.counts[f"named {name}"] += bool(told["gone"] and told["whole"] and not same)
@@ -445,8 +447,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.tiny:
         options.places, options.repairs, options.files = 1, 1, 1
-    import_all()
-    lower_limits()
     rows: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="wva-flips-") as name:
         scratch = Path(name)
@@ -464,7 +464,7 @@ def _tried(kind: str, factory: str, scratch: Path, options: argparse.Namespace) 
     rng = np.random.default_rng([options.seed, list(KINDS).index(kind)])
     documents, index = scratch / "documents", scratch / "index"
     write_documents(documents, options.files, options.seed)
-    failed = in_process(lambda: build(index, documents, factory))
+    failed = in_process(build, index, documents, factory)
     if failed is not None:
         raise SystemExit(f"no index could be made: {failed}")
     trials, rows = Trials(index, documents, scratch), []
