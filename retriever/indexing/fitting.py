@@ -91,8 +91,6 @@ class Fitter:
         queries = self._question_vectors(sample)
         passage_prior, query_prior = self.embedder.general_means()
         facts: dict[str, Any] = {"passages": len(passages), "sentences": len(queries)}
-        if not early:
-            facts["corpus"] = corpus_digest(rows)
         general = self._general_vectors()
         share = GENERAL_SHARE * english_share(sample)
         means = (
@@ -105,9 +103,11 @@ class Fitter:
         if not early:
             self.on_phase(Phase.FITTING, _MEANS_SHARE)
             if fit_is_due(before, sum(row.chunks for row in rows)):
-                self.backend.calibrate(*means, facts | self._fit_dense_weight())
+                facts |= self._fit_dense_weight()
             self.on_phase(Phase.FITTING, _WEIGHT_SHARE)
             self._fit_match_scale()
+            # Last: a fit that is killed before is not one to this corpus.
+            self.backend.calibrate(*means, facts | {"corpus": corpus_digest(rows)})
 
     def _fit_dense_weight(self) -> dict[str, Any]:
         """Fit the weight of the dense side, with the fitted means."""

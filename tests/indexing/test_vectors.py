@@ -19,6 +19,7 @@ from retriever.indexing import sync as sync_module
 from retriever.indexing import vectors as vectors_module
 from retriever.indexing.sync import SyncOptions
 from retriever.storage.backends import wanted
+from retriever.storage.backends.embedded import EmbeddedBackend
 from retriever.types import Document, Page, UsageError
 from tests.fakes import FakeEmbedder
 from tests.live import live
@@ -308,6 +309,38 @@ def test_a_kill_anywhere_ends_in_the_same_index(docs, tmp_path, name, call, when
         again = [text for text in embedder.embedded if text.startswith("passage: ")]
         if missing and "upsert" not in name:  # else files were still to be read
             assert len(again) == missing
+        same_as_in_one_go(index, docs, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("method", "call"),
+    [("calibrate", 1), ("set_match_scale", 1), ("calibrate", 2), ("finish", 1)],
+)
+def test_a_later_fit_that_breaks_off_is_made_again(
+    docs, tmp_path, monkeypatch, method, call
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    calls = 0
+
+    def failing(*arguments: object) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == call:
+            raise Killed
+        real(*arguments)
+
+    with Index.open_or_create(tmp_path / "index", FakeEmbedder()) as index:
+        index.sync(docs)
+        for number in range(8):  # more than a quarter
+            (docs / f"more-{number}.txt").write_text(f"Otter {number} swims in the river. " * 9)
+        real = getattr(EmbeddedBackend, method)
+        with monkeypatch.context() as patch:
+            patch.setattr(EmbeddedBackend, method, failing)
+            with pytest.raises(Killed):
+                index.sync(docs)
+        index.sync(docs)
         same_as_in_one_go(index, docs, tmp_path)
 
 

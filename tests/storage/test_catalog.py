@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 import sqlite3
 from pathlib import Path
 
@@ -259,3 +260,19 @@ def test_errors_of_sqlite_become_sentences(catalog: Catalog, error: str, said: s
 
     with pytest.raises(IndexStateError, match=said):
         fail()
+
+
+@pytest.mark.parametrize("told", ["unable to open database file", "disk I/O error"])
+def test_an_index_that_is_deleted_while_it_is_opened_is_said_to_be_gone(
+    tmp_path, monkeypatch, told
+) -> None:
+    folder = tmp_path / "index"
+    Catalog.open(folder, create=True).close()
+
+    def deleted(*_: object, **__: object) -> None:
+        shutil.rmtree(folder)
+        raise sqlite3.OperationalError(told)
+
+    monkeypatch.setattr(sqlite3, "connect", deleted)
+    with pytest.raises(IndexStateError, match="is gone"):
+        Catalog.open(folder)

@@ -329,6 +329,7 @@ class Catalog:
                     "the filter has too many conditions or is nested too deep for SQLite; write it "
                     'shorter, for example with {"in": […]}'
                 ) from error
+            self._file_identity()  # that the index was deleted meanwhile says more
             raise IndexStateError(_error_message(self.folder, error)) from error
 
 
