@@ -390,13 +390,15 @@ def _served(folder: Path, temporary: Path, log: Path) -> Iterator[tuple[int, int
     """The page's server, its port and process id; what it prints goes to `log`."""
     port = free_port()
     # A closed tab may come back for two minutes, and keeps its handles: here for a second.
-    left = {"STREAMLIT_SERVER_DISCONNECTED_SESSION_TTL": "1"}
-    more = {"PYTHONPATH": str(ROOT), **left, **quiet(temporary)}
+    settings = log.parent / ".streamlit" / "config.toml"
+    settings.parent.mkdir()
+    settings.write_text("[server]\ndisconnectedSessionTTL = 1\n")
+    more = {"PYTHONPATH": str(ROOT), **quiet(temporary)}
     with log.open("wb") as output:
         server = subprocess.Popen(  # noqa: S603 - our own command line
             server_command(folder, port, app=APP, no_token=True),
             env={**server_environment(None), **more},
-            cwd=ROOT,
+            cwd=log.parent,
             stdout=output,
             stderr=subprocess.STDOUT,
         )
