@@ -50,7 +50,7 @@ def write_gguf(
     names = gguf.get_tensor_name_map(
         next(arch for arch, name in number.items() if name == kind), config.num_hidden_layers
     )
-    tensors = {}
+    tensors: dict[str, Any] = {}
     for key, tensor in model.state_dict().items():
         if key == "lm_head.weight" and config.tie_word_embeddings:
             continue

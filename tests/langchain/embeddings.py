@@ -21,10 +21,12 @@ class WordEmbeddings(Embeddings):
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         self.embedded.extend(texts)
-        return self._embedder.embed_queries(texts).tolist()
+        found: list[list[float]] = self._embedder.embed_queries(texts).tolist()
+        return found
 
     def embed_query(self, text: str) -> list[float]:
-        return self._embedder.embed_queries([text])[0].tolist()
+        found: list[float] = self._embedder.embed_queries([text])[0].tolist()
+        return found
 
 
 class GivenEmbeddings(Embeddings):
@@ -47,7 +49,8 @@ class FastEmbeddings(Embeddings):
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         data = b"".join(sha256(text.encode("utf-8", "surrogatepass")).digest() for text in texts)
-        return (np.frombuffer(data, np.int8).reshape(-1, 32) + 0.5).tolist()
+        found: list[list[float]] = (np.frombuffer(data, np.int8).reshape(-1, 32) + 0.5).tolist()
+        return found
 
     def embed_query(self, text: str) -> list[float]:
         return self.embed_documents([text])[0]
