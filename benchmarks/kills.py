@@ -1,6 +1,6 @@
 """Kills the program anywhere, and looks at what is left: `python -m benchmarks.kills`.
 
-Scenarios (see `benchmarks.killing.scenarios`) act in a process of their own, which is killed with
+Scenarios (see `benchmarks.killing`) act in a process of their own, which is killed with
 SIGKILL: at named points, which are all places where the product writes, each at least once if
 `--kills` suffices; and at random moments. Beside it a process searches all the time. After each
 kill the next start completes the work, and the end is compared with an index built afresh: ids,

@@ -261,8 +261,9 @@ def test_a_repair_goes_on_after_one_that_was_killed_before_the_fit(
 ) -> None:
     folder = tmp_path / "index"
     shutil.copytree(made / "index", folder)
+    none = np.zeros(32, np.float32)
     with opened(folder) as index:  # a run begins with the model's own means
-        index.backend.calibrate(np.zeros(32), np.zeros(32), {"passages": 0, "sentences": 0})
+        index.backend.calibrate(none, none, {"passages": 0, "sentences": 0})
         index.backend.release()
     assert repair_index(folder, lambda: opened(folder)).after.whole
     with opened(folder) as index, opened(made / "index") as whole:
