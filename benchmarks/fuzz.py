@@ -17,7 +17,8 @@ import sys
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -141,15 +142,27 @@ def main(argv: list[str] | None = None) -> int:
         for place, fault in faults.items():
             print(f"{place}: {fault!r}")
         return 1 if faults else 0
-    return _run(asked.target or list(TARGETS), asked)
+    with _quiet():
+        return _run(asked.target or list(TARGETS), asked)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without log lines and warnings of damage, which is told case by case."""
+    disabled = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(disabled)
 
 
 def _run(names: Sequence[str], asked: argparse.Namespace) -> int:
     print("| target | cases | cases a second | slowest, s | faults | kinds |")
     print("|---|--:|--:|--:|--:|---|")
     bad = 0
-    logging.disable(logging.WARNING)  # damage is told there, case by case
-    warnings.simplefilter("ignore")
     for name in names:
         end = time.monotonic() + 60 * asked.minutes / len(names)
 

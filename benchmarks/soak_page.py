@@ -41,7 +41,7 @@ from retriever.types import RetrieverError
 from tests.servers import free_port, is_healthy, wait_until
 
 ROOT = Path(__file__).parents[1]
-APP = Path(__file__).with_name("soak_app.py")
+APP = ROOT / "tests" / "apps" / "soak.py"
 VISITS = 6
 """Sessions that are open at once, at most."""
 

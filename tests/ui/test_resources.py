@@ -74,6 +74,7 @@ def test_indexes_that_nobody_has_any_more_are_closed(tmp_path: Path) -> None:
     """More than the page keeps open; neither waits for a garbage collection."""
     process = psutil.Process()
     st.cache_resource.clear()
+    loading = len(resources._loading)  # other tests have opened some
     handles = []
     gc.disable()
     try:
@@ -89,7 +90,7 @@ def test_indexes_that_nobody_has_any_more_are_closed(tmp_path: Path) -> None:
         gc.enable()
     assert handles[-1] <= handles[OPEN] + 2
     assert handles[-1] >= handles[0] + OPEN - 1, "the others are open"
-    assert len(resources._loading) <= OPEN + 1
+    assert len(resources._loading) - loading <= OPEN + 1
     st.cache_resource.clear()
 
 
@@ -117,5 +118,5 @@ def test_an_index_that_another_process_deleted_is_closed(tmp_path: Path) -> None
         assert not open_inodes() & gone
     visit("anew")
     assert process.num_fds() <= open_before + 2
-    assert len(resources._kept) == 2
+    assert len([path for path, _ in resources._kept if path.startswith(str(tmp_path))]) == 2
     st.cache_resource.clear()
