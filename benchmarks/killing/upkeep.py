@@ -123,7 +123,7 @@ class Backup(Scenario):
             *(["the description differs"] if collections.description(folder) != "kept" else []),
         ]
 
-    def sync(self, at: World) -> None:  # type: ignore[override]
+    def sync(self, at: World) -> None:  # type: ignore[override]  # always of all files
         with Index.open_or_create(at.index, self.embedder()) as index:
             index.sync([at.docs, collections.uploads_folder(at.index)], jobs=1)
 

@@ -26,7 +26,7 @@ from retriever.files import private
 try:
     import fcntl
 except ImportError:  # pragma: no cover - Windows, where an open file cannot be removed
-    fcntl = None  # type: ignore[assignment]
+    fcntl = None  # type: ignore[assignment]  # stands for the missing module
 
 _FOLDER = ".part-folder"
 _TEMPORARY = re.compile(rf"\.[0-9a-f]{{32}}\.part({re.escape(_FOLDER[5:])})?")

@@ -271,18 +271,9 @@ def _stored(reader: Reader, owner: int) -> _Stored | None:
 
 def _delete(writer: Any, owner: int) -> None:
     """Remove a document by its key, whatever its row says."""
-    connection = writer.connection
-    chunks = "SELECT key FROM chunks WHERE document = ?"
-    for statement in (
-        f"INSERT INTO removed (chunk) {chunks}",
-        f"DELETE FROM fulltext WHERE rowid IN ({chunks})",
-        "DELETE FROM chunks WHERE document = ?",
-        "DELETE FROM pages WHERE document = ?",
-        "DELETE FROM metadata WHERE document = ?",
-        "DELETE FROM accounts WHERE document = ?",
-        "DELETE FROM documents WHERE key = ?",
-    ):
-        connection.execute(statement, (owner,))
+    # A trigger deletes the account with the document's row, which may be lost.
+    writer.connection.execute("DELETE FROM accounts WHERE document = ?", (owner,))
+    writer.delete_by_key(owner)
 
 
 def _write_metadata(writer: Any) -> None:

@@ -291,21 +291,25 @@ class Writer(Reader):
         ]
         self._connection.executemany("UPDATE chunks SET id = ? WHERE key = ?", renamed)
 
+    def delete_by_key(self, key: int) -> None:
+        """Remove a document by its key, whatever its row says."""
+        chunks = "SELECT key FROM chunks WHERE document = ?"
+        for statement in (
+            f"INSERT INTO removed (chunk) {chunks}",
+            f"DELETE FROM fulltext WHERE rowid IN ({chunks})",
+            "DELETE FROM chunks WHERE document = ?",
+            "DELETE FROM pages WHERE document = ?",
+            "DELETE FROM metadata WHERE document = ?",
+            "DELETE FROM documents WHERE key = ?",
+        ):
+            self._connection.execute(statement, (key,))
+
     def delete(self, document_ids: Sequence[str]) -> int:
         """Remove documents with their pages and chunks; returns how many existed."""
         ids = [blob(id_) for id_ in document_ids]
         keys = [key for (key,) in self._among("SELECT key FROM documents WHERE id", ids)]
         for key in keys:
-            chunks = "SELECT key FROM chunks WHERE document = ?"
-            for statement in (
-                f"INSERT INTO removed (chunk) {chunks}",
-                f"DELETE FROM fulltext WHERE rowid IN ({chunks})",
-                "DELETE FROM chunks WHERE document = ?",
-                "DELETE FROM pages WHERE document = ?",
-                "DELETE FROM metadata WHERE document = ?",
-                "DELETE FROM documents WHERE key = ?",
-            ):
-                self._connection.execute(statement, (key,))
+            self.delete_by_key(key)
         return len(keys)
 
     def set_unread(self, files: Sequence[UnreadFile]) -> None:
