@@ -79,7 +79,9 @@ def _forget_fit(index: Index) -> None:
     That is done when the index has grown or shrunk by a quarter, so it may be of other documents.
     """
     with index.backend.reading() as catalog:
-        means, facts = catalog.means(), catalog.calibration_facts() or {}
+        means, facts = catalog.means(), catalog.calibration_facts()
+    if facts is None:  # nothing was fitted, and without vectors the means have no size yet
+        return
     kept = {name: value for name, value in facts.items() if name not in ("weighed_at", "corpus")}
     index.backend.calibrate(means.passage_mean, means.query_mean, kept)
     index.backend.release()
