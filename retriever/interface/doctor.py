@@ -26,6 +26,7 @@ from retriever.reading import extras
 from retriever.reading.pictures import tesseract
 from retriever.settings import DEFAULT_MODEL
 from retriever.types import ModelError, RetrieverError
+from retriever.version import install_command
 
 PACKAGES = (
     *("torch", "transformers", "tokenizers", "faiss-cpu", "numpy"),
@@ -69,7 +70,7 @@ def _packages(problems: list[str]) -> dict[str, str]:
         try:
             found[name] = version(name)
         except PackageNotFoundError:
-            found[name] = f"not installed (optional: {extras.install_command(extra)})"
+            found[name] = f"not installed (optional: {install_command(extra)})"
     return found
 
 

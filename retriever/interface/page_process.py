@@ -50,7 +50,7 @@ def serve_page(
     is not installed, the port is taken, or the token is easily guessed.
     """
     if importlib.util.find_spec("streamlit") is None:
-        from retriever.reading.extras import install_command
+        from retriever.version import install_command
 
         raise UsageError(
             f"the page needs streamlit, which is not installed: {install_command('ui')}"

@@ -158,7 +158,7 @@ def _page() -> Path:
     """The script of the page, found without importing it."""
     found = importlib.util.find_spec("ui")
     if found is None or not found.submodule_search_locations:
-        from retriever.reading.extras import install_command
+        from retriever.version import install_command
 
         raise UsageError(f"the page is not installed: {install_command('ui')}")
     return Path(found.submodule_search_locations[0]) / "app.py"

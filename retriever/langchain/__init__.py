@@ -15,7 +15,7 @@ try:
 except ModuleNotFoundError as error:
     if error.name and error.name.split(".")[0] not in ("langchain_core", "pydantic"):
         raise
-    from retriever.reading.extras import install_command
+    from retriever.version import install_command
 
     raise ModuleNotFoundError(
         f"the LangChain components need langchain-core: {install_command('langchain')}",

@@ -11,6 +11,7 @@ from types import ModuleType
 
 from retriever.reading.pages import error_text
 from retriever.types import ReadError
+from retriever.version import install_command
 
 EXTRAS: dict[str, dict[str, str]] = {
     "ocr": {"PIL": "Pillow"},
@@ -67,14 +68,3 @@ def _is_installed(module: str) -> bool:
         return importlib.util.find_spec(module) is not None
     except (ImportError, ValueError):
         return False
-
-
-def install_command(extra: str) -> str:
-    """The command that installs an extra of the package; in a checkout that is installed, too.
-
-    pip adds what the extra needs to the version that is there, and fetches no other one.
-
-    >>> install_command("ocr")
-    "pip install 'wva-retriever[ocr]'"
-    """
-    return f"pip install 'wva-retriever[{extra}]'"

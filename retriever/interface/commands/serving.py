@@ -79,7 +79,7 @@ def _check_sdk() -> None:
     from importlib.metadata import version
 
     if version("mcp").partition(".")[0] in ("0", "1"):
-        from retriever.reading.extras import install_command
+        from retriever.version import install_command
 
         raise UsageError(
             f"this command needs mcp 2.1 or later, not {version('mcp')}: "
@@ -93,7 +93,7 @@ def _check_extra(extra: str, packages: Sequence[str]) -> None:
 
     missing = [name for name in packages if importlib.util.find_spec(name) is None]
     if missing:
-        from retriever.reading.extras import install_command
+        from retriever.version import install_command
 
         raise UsageError(
             f"this command needs {', '.join(missing).replace('_', '-')}: {install_command(extra)}"

@@ -1,0 +1,196 @@
+"""A connection to Milvus: retries while it is away, and errors as sentences."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from retriever.storage.backends.milvus.address import Address
+from retriever.types import IndexStateError, UsageError
+from retriever.version import install_command
+
+if TYPE_CHECKING:
+    from pymilvus import MilvusClient
+
+log = logging.getLogger(__name__)
+
+TRIES = 6
+"""How often a call is tried while the server is away."""
+FIRST_WAIT = 0.25
+"""Seconds before the second try; each later wait is twice as long."""
+MAX_ROWS = 500
+"""Rows of one upsert: with text and vectors a few megabytes, far below the limit of 64."""
+MAX_FOUND = 16_384
+"""The most rows that Milvus returns from one search or query."""
+_AWAY = ("UNAVAILABLE", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED")
+
+T = TypeVar("T")
+Row = dict[str, Any]
+
+
+class Connection:
+    """One index's connection. Threads may share it; writes are made one after another."""
+
+    def __init__(self, address: Address, sleep: Callable[[float], None] = time.sleep) -> None:
+        """Connect. Raises UsageError without the library, IndexStateError without a server."""
+        try:
+            from pymilvus import MilvusClient
+        except ModuleNotFoundError as error:
+            if error.name != "pymilvus":
+                raise
+            raise UsageError(
+                f"an index in Milvus needs pymilvus: {install_command('milvus')}"
+            ) from None
+        # Its own log lines repeat, with a traceback, what is raised anyway.
+        logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
+        self.address = address
+        self._sleep = sleep
+        self._writing = threading.RLock()
+        self.client: MilvusClient = self._tried(
+            lambda: MilvusClient(address.uri, timeout=60, **address.sign_in()), "connect"
+        )
+
+    def close(self) -> None:
+        """Close the connection."""
+        self.client.close()
+
+    # Reading
+
+    def get(self, collection: str, keys: Sequence[Any], fields: Sequence[str]) -> list[Row]:
+        """The rows with these primary keys, in any order; unknown keys are left out."""
+        found: list[Row] = []
+        for start in range(0, len(keys), MAX_ROWS):
+            some = list(keys[start : start + MAX_ROWS])
+
+            def read(some: list[Any] = some) -> list[Row]:
+                return list(self.client.get(collection, ids=some, output_fields=list(fields)))
+
+            found += self._tried(read, "read")
+        return found
+
+    def query(
+        self, collection: str, where: str, fields: Sequence[str], limit: int = MAX_FOUND
+    ) -> list[Row]:
+        """The rows that match an expression, in any order: at most `limit`."""
+        return self._tried(
+            lambda: list(
+                self.client.query(collection, filter=where, output_fields=list(fields), limit=limit)
+            ),
+            "read",
+        )
+
+    def count(self, collection: str, where: str = "") -> int:
+        """The number of rows that match an expression."""
+        found = self._tried(
+            lambda: self.client.query(collection, filter=where, output_fields=["count(*)"]),
+            "count",
+        )
+        return int(found[0]["count(*)"])
+
+    def scan(
+        self, collection: str, where: str, fields: Sequence[str], batch: int = 1000
+    ) -> Iterator[list[Row]]:
+        """All rows that match an expression, in batches, in any order."""
+        iterator = self._tried(
+            lambda: self.client.query_iterator(
+                collection, batch_size=batch, filter=where, output_fields=list(fields)
+            ),
+            "read",
+        )
+        try:
+            while rows := self._tried(iterator.next, "read"):
+                yield list(rows)
+        finally:
+            iterator.close()
+
+    def search(
+        self,
+        collection: str,
+        field: str,
+        query: Any,
+        limit: int,
+        *,
+        where: str = "",
+        fields: Sequence[str] = ("key",),
+        params: dict[str, Any] | None = None,
+    ) -> list[Row]:
+        """The rows nearest to a vector, best first: their `id`, `distance` and fields."""
+        found = self._tried(
+            lambda: self.client.search(
+                collection,
+                [query],
+                anns_field=field,
+                limit=limit,
+                filter=where,
+                output_fields=list(fields),
+                search_params={"metric_type": "IP", "params": params or {}},
+            ),
+            "search",
+        )
+        return [
+            {"id": hit.id, "distance": hit.distance, **{f: hit.entity.get(f) for f in fields}}
+            for hit in found[0]
+        ]
+
+    # Writing
+
+    def upsert(self, collection: str, rows: Sequence[Row]) -> None:
+        """Write rows, replacing those with the same primary keys."""
+        with self._writing:
+            for start in range(0, len(rows), MAX_ROWS):
+                some = list(rows[start : start + MAX_ROWS])
+
+                def write(some: list[Row] = some) -> None:
+                    self.client.upsert(collection, some)
+
+                self._tried(write, "write")
+
+    def delete(self, collection: str, where: str) -> None:
+        """Delete the rows that match an expression."""
+        with self._writing:
+            self._tried(lambda: self.client.delete(collection, filter=where), "delete")
+
+    def change(self, what: str, change: Callable[[MilvusClient], T]) -> T:
+        """Make any other change, such as to collections, with the same retries."""
+        with self._writing:
+            return self._tried(lambda: change(self.client), what)
+
+    def _tried(self, call: Callable[[], T], what: str) -> T:
+        """The call's value. It must be repeatable: reads, upserts and deletes are."""
+        from pymilvus.exceptions import MilvusException
+
+        wait = FIRST_WAIT
+        for left in reversed(range(TRIES)):
+            try:
+                return call()
+            except MilvusException as error:
+                if not left or not is_away(error):
+                    raise self._state_error(what, error) from None
+                log.info("Milvus at %s is away, trying again: %s", self.address.text, error)
+            except (OSError, RuntimeError) as error:  # of Milvus Lite
+                raise self._state_error(what, error) from None
+            self._sleep(wait)
+            wait *= 2
+        raise AssertionError
+
+    def _state_error(self, what: str, error: Exception) -> IndexStateError:
+        told = str(getattr(error, "message", "") or error).splitlines()[0][:300]
+        if is_away(error):
+            return IndexStateError(
+                f"Milvus at {self.address.text} cannot be reached ({told}); is it running? What "
+                "was written so far is kept; run the same command again when it is"
+            )
+        return IndexStateError(f"Milvus at {self.address.text} could not {what}: {told}")
+
+
+def is_away(error: Exception) -> bool:
+    """Whether a later try may succeed."""
+    code = getattr(error, "code", None)
+    name = getattr(code, "name", "")
+    return name in _AWAY or any(word in str(error) for word in (*_AWAY, "Fail connecting"))
+
+
+__all__ = ["FIRST_WAIT", "MAX_FOUND", "MAX_ROWS", "TRIES", "Connection", "Row", "is_away"]
