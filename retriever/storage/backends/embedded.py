@@ -332,6 +332,11 @@ class EmbeddedBackend:
 
     # Indexed keys: see `retriever.storage.catalog.indexed_keys`
 
+    def indexed_keys(self) -> list[IndexedKey]:
+        """See `Documents.indexed_keys`."""
+        with self._catalog.reading() as reader:
+            return indexed_keys.every(reader.connection)
+
     def put_keys(self, keys: Sequence[IndexedKey], *, keep_groups: bool = False) -> None:
         """Note when keys were seen, and their groups unless those are kept."""
         with self._catalog.writing(visible=False) as writer:
