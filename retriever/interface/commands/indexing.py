@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,12 +33,15 @@ from retriever.types import Progress, UsageError
 if TYPE_CHECKING:
     from retriever.index import Index
     from retriever.indexing.coverage import FileCoverage
+    from retriever.indexing.hands import Hands
     from retriever.storage.backends import CatalogReader
 
 
 def run_index(options: argparse.Namespace) -> int:
     """Create an index, or update it to the current files; with --watch, follow them."""
     if options.watch:
+        if options.workers:
+            raise UsageError("--watch follows changes with this machine alone; leave --workers out")
         from retriever.interface.commands.watching import run_watch
 
         return run_watch(options)
@@ -71,11 +75,15 @@ def _run_sync(options: argparse.Namespace, folder: Path) -> int:
     else:
         targets(options.paths, [])
     clear_remains(folder)
-    requested = requested_text_side if options.keywords_only else requested_embedder
+    apart = options.keywords_only or options.workers
+    requested = requested_text_side if apart else requested_embedder
     embedder = requested(options)
-    with Index.open_or_create(
-        folder, embedder, store=options.store, device=options.device, dtype=options.dtype
-    ) as index:
+    with (
+        _hands(options) as hands,
+        Index.open_or_create(
+            folder, embedder, store=options.store, device=options.device, dtype=options.dtype
+        ) as index,
+    ):
         report = index.sync(
             options.paths,
             **sync_arguments(options, reading, index),
@@ -85,6 +93,7 @@ def _run_sync(options: argparse.Namespace, folder: Path) -> int:
             reread=options.reread,
             keywords_only=options.keywords_only,
             vectors_only=options.vectors_only,
+            hands=hands,
             progress=ProgressPrinter(),
         )
         info = index.info()
@@ -98,6 +107,17 @@ def _run_sync(options: argparse.Namespace, folder: Path) -> int:
     if report.notice:
         tell(f"wva: {one_line(report.notice)}")
     return DONE if report.complete else INCOMPLETE
+
+
+def _hands(options: argparse.Namespace) -> AbstractContextManager[Hands | None]:
+    """The workers that the options name; None for this machine alone."""
+    if not options.workers:
+        return nullcontext()
+    if options.jobs:
+        raise UsageError("--jobs is for this machine alone; --workers uses those of the cluster")
+    from retriever.distributed import ray_hands
+
+    return ray_hands(options.workers, device=options.device, dtype=options.dtype)
 
 
 def sync_arguments(
