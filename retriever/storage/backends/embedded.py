@@ -33,6 +33,7 @@ from retriever.storage.backends.ties import top_k_ids, top_scores
 from retriever.storage.calibration import Calibration
 from retriever.storage.catalog import Catalog, Matches, Reader, Writer, indexed_keys
 from retriever.storage.catalog.indexed_keys import IndexedKey
+from retriever.storage.catalog.lock import PATIENCE
 from retriever.storage.filters import Filter
 from retriever.storage.records import NewChunk, NewDocument, TermQuery, UnreadFile
 from retriever.storage.upkeep.backup import Backup, back_up
@@ -165,18 +166,24 @@ class EmbeddedBackend:
     def bind_embedder(self, embedder: EmbedderSettings, chunks: ChunkSettings) -> None:
         """See `Documents.bind_embedder`. Chunk settings may differ; the last ones are stored."""
         with self._catalog.reading() as reader:
-            known = reader.embedder_settings()
-            chunking = reader.meta("chunking")
-            empty = not reader.count_chunks()
-        same_model = known is not None and known.fingerprint == embedder.fingerprint
-        if same_model and (chunking == asdict(chunks) or self._catalog.read_only):
+            same_model = self._is_bound(reader, embedder)
+            same_chunks = reader.meta("chunking") == asdict(chunks)
+        if same_model and (same_chunks or self._catalog.read_only):
             return
-        if known is not None and not same_model and not empty:
-            raise IndexStateError(_other_model(self._catalog.folder, known, embedder))
         with self._catalog.writing() as writer:
-            if not same_model:
+            # Meanwhile another process may have bound the index, and written to it.
+            if not self._is_bound(writer, embedder):
                 _bind(writer, embedder)
             writer.set_meta("chunking", asdict(chunks))
+
+    def _is_bound(self, reader: Reader, embedder: EmbedderSettings) -> bool:
+        """Whether the index is the embedder's. Raises IndexStateError if it is another one's."""
+        known = reader.embedder_settings()
+        if known is not None and known.fingerprint == embedder.fingerprint:
+            return True
+        if known is not None and reader.count_chunks():
+            raise IndexStateError(_other_model(self._catalog.folder, known, embedder))
+        return False
 
     # Writing
 
@@ -311,11 +318,8 @@ class EmbeddedBackend:
         """See `Documents.release`; without a checkpoint of the log it is faster."""
         self._catalog.release(checkpoint=checkpoint)
 
-    def acquire(self, seconds: float) -> None:
-        """Take the writer lock before a change, and wait for another process for so long.
-
-        Raises IndexStateError if it still writes then.
-        """
+    def acquire(self, seconds: float = PATIENCE) -> None:
+        """See `Documents.acquire`."""
         self._catalog.acquire(seconds)
 
     def back_up(self, to: Path) -> Backup:

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from retriever.arrays import DoubleScores, Keys, Scores, Vectors
 from retriever.settings import ChunkSettings, EmbedderSettings
 from retriever.storage.calibration import Calibration
+from retriever.storage.catalog.lock import PATIENCE
 from retriever.storage.filters import Filter
 from retriever.storage.records import (
     LeftOutTexts,
@@ -383,6 +384,13 @@ class Documents(Protocol):
 
     def finish(self, report: Mapping[str, Any]) -> None:
         """End a sync: store the report, drop unreferenced vectors, release the writer lock."""
+
+    def acquire(self, seconds: float = PATIENCE) -> None:
+        """Take the writer lock before a change, and wait for another process for so long.
+
+        What is read then stays true until the lock is released. Raises IndexStateError if another
+        process still writes.
+        """
 
     def release(self) -> None:
         """Release the writer lock, if it is held, without ending a sync."""

@@ -36,6 +36,11 @@ class Records:
         self._connection = connection
         self._collection = schema.records(index)
 
+    @property
+    def collection(self) -> str:
+        """The name of their collection."""
+        return self._collection
+
     def get(self, ids: Iterable[str]) -> dict[str, Record]:
         """The records with these ids, by id; unknown ones are left out."""
         rows = self._connection.get(self._collection, [stored(id_) for id_ in ids], _FIELDS)
