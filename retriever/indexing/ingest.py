@@ -61,6 +61,8 @@ class Ingest:
     _written_at: float = 0.0
 
     def __post_init__(self) -> None:
+        # Another process must not drop vectors between the look at those known and their use.
+        self.backend.acquire()
         fitter = Fitter(self.backend, self.embedder, self.on_phase)
         self.vectors = VectorWave(
             *(self.backend, self.embedder, fitter),

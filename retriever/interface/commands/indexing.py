@@ -28,6 +28,7 @@ from retriever.interface.commands.output import (
 )
 from retriever.interface.terminal.characters import one_line
 from retriever.interface.terminal.printing import out, rewrite_line, tell
+from retriever.storage.backends.opening import Place, place_of
 from retriever.types import Progress, UsageError
 
 if TYPE_CHECKING:
@@ -47,16 +48,17 @@ def run_index(options: argparse.Namespace) -> int:
         return run_watch(options)
     if options.poll is not None:
         raise UsageError("--poll says how folders are watched: give --watch too")
-    if options.dry_run and not kind_of(Path(options.index, CATALOG_FILE)):
+    place = place_of(options.index)
+    if options.dry_run and isinstance(place, Path) and not kind_of(place / CATALOG_FILE):
         # A dry run leaves no trace, not even an empty index.
         import tempfile
 
         with tempfile.TemporaryDirectory() as scratch:
             return _run_sync(options, Path(scratch) / "index")
-    return _run_sync(options, Path(options.index))
+    return _run_sync(options, place)
 
 
-def _run_sync(options: argparse.Namespace, folder: Path) -> int:
+def _run_sync(options: argparse.Namespace, place: Place) -> int:
     from retriever.index import Index
     from retriever.indexing.sync import SyncOptions
     from retriever.interface.remains import clear_remains
@@ -71,17 +73,17 @@ def _run_sync(options: argparse.Namespace, folder: Path) -> int:
         jobs=options.jobs,
     )
     if options.vectors_only:
-        Index.open(folder).close()
+        Index.open(place).close()
     else:
         targets(options.paths, [])
-    clear_remains(folder)
+    clear_remains(place)
     apart = options.keywords_only or options.workers
     requested = requested_text_side if apart else requested_embedder
     embedder = requested(options)
     with (
         _hands(options) as hands,
         Index.open_or_create(
-            folder, embedder, store=options.store, device=options.device, dtype=options.dtype
+            place, embedder, store=options.store, device=options.device, dtype=options.dtype
         ) as index,
     ):
         report = index.sync(
@@ -144,7 +146,7 @@ def run_ui(options: argparse.Namespace) -> int:
     # Removed from the environment: child processes, which read documents, do not need it.
     from_environment = os.environ.pop(TOKEN_VARIABLE, "")
     return serve_page(
-        Path(options.index),
+        place_of(options.index),
         options.port,
         [Path(path) for path in options.sync],
         ProgressPrinter(),

@@ -8,12 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from retriever.arrays import DoubleScores, Keys
-from retriever.storage.catalog.postings import Terms
 from retriever.storage.records import TermQuery, WeightedTerms
+
+
+class ScoredTerms(Protocol):
+    """Chunks with the BM25 scores of single terms. A term with spaces is a phrase."""
+
+    def bm25(self, term: str) -> tuple[Keys, DoubleScores]:
+        """The term's chunks: keys (m,) ascending, small numbers, and BM25 scores (m,) > 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +48,7 @@ class Matches:
         return float(np.sqrt(max(0.0, square - self.mean**2)))
 
 
-def score_query(query: TermQuery, terms: Terms, total: int) -> Matches:
+def score_query(query: TermQuery, terms: ScoredTerms, total: int) -> Matches:
     """The chunks that match the query; `total` is the number of all chunks."""
     words = [_best([_weighted(one, terms) for one in word]) for word in query.words]
     return Matches(*_merged(words, np.add), total)
@@ -51,7 +58,7 @@ def _best(alternatives: Sequence[tuple[Keys, DoubleScores]]) -> tuple[Keys, Doub
     return _merged(alternatives, np.maximum)
 
 
-def _weighted(terms: WeightedTerms, postings: Terms) -> tuple[Keys, DoubleScores]:
+def _weighted(terms: WeightedTerms, postings: ScoredTerms) -> tuple[Keys, DoubleScores]:
     """The boosted sum of the terms' BM25 scores."""
     return _merged([_times(weight, postings.bm25(term)) for term, weight in terms], np.add)
 
@@ -76,4 +83,4 @@ def _merged(
     return found + first, scores[found]
 
 
-__all__ = ["Matches", "score_query"]
+__all__ = ["Matches", "ScoredTerms", "score_query"]

@@ -54,6 +54,16 @@ def idf(total: int, documents: int) -> float:
     return max(_LOWEST_IDF, log(max(0.5, total - documents + 0.5) / (documents + 0.5)))
 
 
+def frequency_factors(times: Keys, lengths: Keys, average: float) -> DoubleScores:
+    """BM25's term frequency factors, below 2.2, of terms that occur so many times: (m,).
+
+    `lengths` are of their passages, `average` is the mean length of all: k1 1.2, b 0.75.
+    """
+    within = times + 1.2 * (1 - 0.75 + 0.75 * lengths / average)
+    found: DoubleScores = times * (1.2 + 1.0) / within
+    return found
+
+
 class Postings:
     """The cached postings of one index, shared by threads.
 
@@ -363,8 +373,7 @@ class Terms:
         """The scores of chunks with a term that occurs so many times: both (m,)."""
         total, average = self._totals()
         lengths = self._postings.lengths(self._connection, self._state.index).of(keys)
-        within = times + 1.2 * (1 - 0.75 + 0.75 * lengths / average)
-        return keys, idf(total, len(keys)) * (times * (1.2 + 1.0) / within)
+        return keys, idf(total, len(keys)) * frequency_factors(times, lengths, average)
 
     def _totals(self) -> tuple[int, float]:
         """The number of chunks, and their mean number of terms."""
@@ -389,4 +398,12 @@ class Terms:
         return count, terms / count if count else 0.0
 
 
-__all__ = ["OCCURRENCES", "Postings", "Terms", "idf", "posting_path", "write_posting_file"]
+__all__ = [
+    "OCCURRENCES",
+    "Postings",
+    "Terms",
+    "frequency_factors",
+    "idf",
+    "posting_path",
+    "write_posting_file",
+]
