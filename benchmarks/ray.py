@@ -104,7 +104,8 @@ def cluster(*cpus: float) -> Iterator[Any]:
         yield started
     finally:
         ray.shutdown()
-        started.shutdown()
+        stop: Callable[[], None] = started.shutdown
+        stop()
 
 
 def build(
@@ -164,7 +165,7 @@ def losses(work: Path, count: int) -> list[dict[str, Any]]:
     rows = []
     with cluster(1, 2) as machines:
         for what in ("actor", "machine", "driver"):
-            folder, seen = work / what, [Progress()]
+            folder, seen = work / what, [Progress(0, 0, 0, 0, 0.0, 0.0, None)]
             more = machines.add_node(num_cpus=2)
             if what == "driver":
                 _killed_driver(folder, docs, machines.address)
@@ -240,7 +241,7 @@ def speed(work: Path, count: int) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     ways = {"without Ray": "", "one worker": "ray?actors=1", "two workers": "ray?actors=2"}
     for name, workers in ways.items():
-        seen = [Progress()]
+        seen = [Progress(0, 0, 0, 0, 0.0, 0.0, None)]
         started = time.monotonic()
         with ExitStack() as stack:
             hands = stack.enter_context(ray_hands(workers, dtype="float32")) if workers else None

@@ -69,10 +69,8 @@ class Actors:
         cluster: Cluster,
         load: Callable[[], Embedder],
         fingerprint: str,
-        open_sink: Callable[[], Any] | None = None,
     ) -> None:
-        self._cluster, self._fingerprint = cluster, fingerprint
-        self._load, self._open_sink = load, open_sink
+        self._cluster, self._fingerprint, self._load = cluster, fingerprint, load
         self._arguments: Any = None
         self._seats: list[_Seat] = []
         self._lost = 0
@@ -140,7 +138,7 @@ class Actors:
     def _seat(self, wanted: Shares) -> _Seat:
         ray = self._cluster.ray
         if self._arguments is None:  # once for all: an embedder may be large
-            self._arguments = ray.put((self._load, self._open_sink))
+            self._arguments = ray.put(self._load)
         make = ray.remote(
             num_cpus=wanted.cpus, num_gpus=wanted.gpus, max_restarts=0, scheduling_strategy="SPREAD"
         )(_Actor)
@@ -224,8 +222,7 @@ class _Actor(EmbeddingWorker):
     def __init__(self, arguments: list[Any], threads: int) -> None:
         import ray
 
-        load, open_sink = ray.get(arguments[0])
-        super().__init__(load, threads, open_sink)
+        super().__init__(ray.get(arguments[0]), threads)
 
 
 __all__ = ["Actors", "Done", "Job"]

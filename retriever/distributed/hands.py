@@ -6,9 +6,8 @@ from several writers, the actors write them themselves.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any
 
 import numpy as np
 
@@ -17,16 +16,17 @@ from retriever.distributed.cluster import Cluster
 from retriever.distributed.place import Place
 from retriever.distributed.reading import RayReaders
 from retriever.distributed.remote import RemoteEmbedder, loader, remote
+from retriever.distributed.worker import Sink, sink_of
 from retriever.embedding.protocols import Embedder
 from retriever.indexing.hands import Batch, Embedded, Readers
 from retriever.reading.subprocess_reader import Preparing
+from retriever.storage.backends import Documents
 
 
 class RayHands:
     """The workers of a cluster, for one run or several; `close` leaves it.
 
-    `device` and `dtype` are those of the models that workers load. `open_sink` opens the index for
-    a worker that writes vectors by itself.
+    `device` and `dtype` are those of the models that workers load.
     """
 
     def __init__(
@@ -35,10 +35,9 @@ class RayHands:
         *,
         device: str | None = None,
         dtype: str | None = None,
-        open_sink: Callable[[], Any] | None = None,
     ) -> None:
         self.cluster = Cluster(place)
-        self._device, self._dtype, self._open_sink = device, dtype, open_sink
+        self._device, self._dtype = device, dtype
         self._actors: dict[str, Actors] = {}
 
     def readers(self, preparing: Preparing | None) -> AbstractContextManager[Readers]:
@@ -49,22 +48,20 @@ class RayHands:
         """See `Hands.embedder`."""
         return own if isinstance(own, RemoteEmbedder) else remote(own, self._actors_of(own))
 
-    def embed(self, embedder: Embedder, batches: Iterator[Batch]) -> Iterator[Embedded]:
+    def embed(
+        self, embedder: Embedder, batches: Iterator[Batch], backend: Documents
+    ) -> Iterator[Embedded]:
         """See `Hands.embed`: several batches at once."""
-        jobs = (self._job(batch) for batch in batches)
+        sink = sink_of(backend)
+        jobs = (_job(batch, sink) for batch in batches)
         for done in self._actors_of(embedder).run(jobs):
             yield _embedded(done, embedder.settings.dimension)
-
-    def _job(self, batch: Batch) -> Job:
-        if self._open_sink is not None:
-            return Job(batch, "store", (batch.inputs, batch.chunks))
-        return Job(batch, "embed", (list(batch.inputs.values()),))
 
     def _actors_of(self, embedder: Embedder) -> Actors:
         name = embedder.settings.fingerprint
         if name not in self._actors:
             load = loader(embedder, self._device, self._dtype)
-            self._actors[name] = Actors(self.cluster, load, name, self._open_sink)
+            self._actors[name] = Actors(self.cluster, load, name)
         return self._actors[name]
 
     def lose_an_actor(self) -> None:
@@ -78,6 +75,12 @@ class RayHands:
             actors.close()
         self._actors.clear()
         self.cluster.close()
+
+
+def _job(batch: Batch, sink: Sink | None) -> Job:
+    if sink is not None:
+        return Job(batch, "store", (sink, batch.inputs, batch.chunks))
+    return Job(batch, "embed", (list(batch.inputs.values()),))
 
 
 def _embedded(done: Done, dimension: int) -> Embedded:
@@ -94,14 +97,13 @@ def ray_hands(
     *,
     device: str | None = None,
     dtype: str | None = None,
-    open_sink: Callable[[], Any] | None = None,
 ) -> Iterator[RayHands]:
     """The `hands` for `Index.sync`: "ray", "ray:auto" or "ray://HOST:PORT"; see `Place.parse`.
 
     Raises UsageError without Ray, and ClusterError, a RetrieverError, without the cluster.
     """
     place = Place.parse(workers) if isinstance(workers, str) else workers
-    hands = RayHands(place, device=device, dtype=dtype, open_sink=open_sink)
+    hands = RayHands(place, device=device, dtype=dtype)
     try:
         yield hands
     finally:

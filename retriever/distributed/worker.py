@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from retriever.arrays import Vectors
 from retriever.embedding.protocols import Embedder
 from retriever.reading.options import ReadOptions
 from retriever.reading.subprocess_reader import FileReader, Preparing
+from retriever.storage.backends import Documents
 from retriever.types import Document, ReadError
 from retriever.version import __version__
 
@@ -161,6 +162,46 @@ class Pulse:
 # Embedding
 
 
+class Store(Protocol):
+    """What a worker needs of an index to which it writes."""
+
+    def attach_vectors(
+        self, keys: Sequence[str], vectors: Vectors, chunks: Mapping[int, str]
+    ) -> int:
+        """See `Documents.attach_vectors`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sink:
+    """An index in Milvus to which workers write: its address, and the token of the run.
+
+    `environment` has what the driver signs in with; a worker's own comes first.
+    """
+
+    address: str
+    token: str
+    environment: tuple[tuple[str, str], ...] = ()
+
+    def open(self) -> Store:
+        """The index, opened for a worker."""
+        from retriever.storage.backends.milvus.backend import MilvusBackend
+
+        for name, value in self.environment:
+            os.environ.setdefault(name, value)
+        return MilvusBackend.open(self.address, worker=self.token)
+
+
+def sink_of(backend: Documents) -> Sink | None:
+    """Where workers write vectors of this index by themselves; None if only its one writer may."""
+    from retriever.storage.backends.milvus.backend import MilvusBackend
+
+    access = backend.for_workers() if isinstance(backend, MilvusBackend) else None
+    if access is None:
+        return None
+    known = sorted((name, os.environ[name]) for name in os.environ if name.startswith("MILVUS_"))
+    return Sink(*access, tuple(known))
+
+
 @dataclass(frozen=True, slots=True)
 class About:
     """Who a worker is: its version, what its vectors depend on, and its machine."""
@@ -174,22 +215,17 @@ class About:
 class EmbeddingWorker:
     """Embeds texts with an embedder that `load` makes when it is needed first, and keeps.
 
-    `threads` bounds its processors; `open_sink` opens the index to which it writes by itself. It
-    is the same class in an actor, in Ray Data's `map_batches`, and without Ray.
+    `threads` bounds its processors. It is the same class in an actor, in Ray Data's `map_batches`,
+    and without Ray.
     """
 
-    def __init__(
-        self,
-        load: Callable[[], Embedder],
-        threads: int = 0,
-        open_sink: Callable[[], Any] | None = None,
-    ) -> None:
+    def __init__(self, load: Callable[[], Embedder], threads: int = 0) -> None:
         if threads:  # read when the numeric libraries are imported
             for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
                 os.environ[name] = str(threads)
-        self._load, self._open_sink = load, open_sink
+        self._load = load
         self._loaded: Embedder | None = None
-        self._sink: Any = None
+        self._sinks: dict[Sink, Store] = {}
 
     @property
     def embedder(self) -> Embedder:
@@ -217,17 +253,17 @@ class EmbeddingWorker:
         vectors = self.embedder.embed_inputs(inputs)
         return vectors, self.embedder.count_tokens(inputs), time.monotonic() - started
 
-    def store(self, inputs: Mapping[str, str], chunks: Mapping[int, str]) -> tuple[int, int, float]:
+    def store(
+        self, sink: Sink, inputs: Mapping[str, str], chunks: Mapping[int, str]
+    ) -> tuple[int, int, float]:
         """Embed inputs by the keys of their vectors, and write them to the index.
 
         Returns how many passages of `chunks`, key → key of the vector, got one, tokens and seconds.
         """
-        if self._sink is None:
-            if self._open_sink is None:
-                raise ValueError("this worker has no index to write to")
-            self._sink = self._open_sink()
+        if sink not in self._sinks:
+            self._sinks[sink] = sink.open()
         vectors, tokens, seconds = self.embed(list(inputs.values()))
-        return self._sink.attach_vectors(list(inputs), vectors, chunks), tokens, seconds
+        return self._sinks[sink].attach_vectors(list(inputs), vectors, chunks), tokens, seconds
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         """A batch of Ray Data with exact model inputs as `input`: their vectors as `vector`."""
@@ -241,5 +277,7 @@ __all__ = [
     "FileRequest",
     "FileResult",
     "Pulse",
+    "Sink",
     "read_files",
+    "sink_of",
 ]

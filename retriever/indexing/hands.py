@@ -19,6 +19,7 @@ from retriever.embedding.protocols import Embedder
 from retriever.indexing.jobs import default_jobs
 from retriever.reading.reader_pool import ReaderPool, ReadTask
 from retriever.reading.subprocess_reader import Preparing
+from retriever.storage.backends import Documents
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +70,13 @@ class Hands(Protocol):
     def embedder(self, own: Embedder) -> Embedder:
         """The embedder of the run: `own`, or one that lets others compute what `own` would."""
 
-    def embed(self, embedder: Embedder, batches: Iterator[Batch]) -> Iterator[Embedded]:
-        """Each batch when it is embedded; the next one is taken when there is room for it."""
+    def embed(
+        self, embedder: Embedder, batches: Iterator[Batch], backend: Documents
+    ) -> Iterator[Embedded]:
+        """Each batch when it is embedded; the next one is taken when there is room for it.
+
+        `backend` is the index that the vectors are for.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +93,9 @@ class OwnHands:
         """See `Hands.embedder`."""
         return own
 
-    def embed(self, embedder: Embedder, batches: Iterator[Batch]) -> Iterator[Embedded]:
+    def embed(
+        self, embedder: Embedder, batches: Iterator[Batch], backend: Documents
+    ) -> Iterator[Embedded]:
         """See `Hands.embed`: one batch after the other."""
         for batch in batches:
             inputs = list(batch.inputs.values())

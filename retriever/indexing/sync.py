@@ -36,7 +36,9 @@ from retriever.indexing.plan import Pending, Plan, Planner, order_moves
 from retriever.indexing.progress import ProgressMeter
 from retriever.indexing.recognition import PreviousOCR, Recognition
 from retriever.indexing.vanished import HeldBack, mounts_of
+from retriever.reading import object_storage
 from retriever.reading.formats import ReadOptions, format_of
+from retriever.reading.object_storage import Fetched, is_address
 from retriever.reading.reader_pool import ReadTask
 from retriever.reading.scan import (
     FoundFile,
@@ -244,10 +246,14 @@ class _SyncRun:
             known = [row for row in catalog.documents() if row.root]
         roots = sorted({row.root for row in known})
         places = [place(row.root, row.path) for row in known]
-        reached, self.unreachable = divide_reachable(paths, places, self.hide)
+        copies = [object_storage.fetch(str(path)) for path in paths if is_address(path)]
+        here = [*(path for path in paths if not is_address(path)), *(one.folder for one in copies)]
+        reached, self.unreachable = divide_reachable(here, places, self.hide)
         chosen = targets(reached, roots, self.hide)
         include, exclude = self.options.include, self.options.exclude
         found = [file for target in chosen for file in scan(target, include, exclude, self.hide)]
+        for one in copies:
+            found = _with_failed(found, one)
         self.idle_patterns = idle_patterns(found, include, exclude)
         if self.options.quiet:
             found = self._without_growing(found, known)
@@ -524,6 +530,16 @@ class _SyncRun:
             status = FileStatus.PARTIAL
             self.ledger.incomplete += not lost  # lost words are counted with the row
         self.ledger.report_row(row, status, loss)
+
+
+def _with_failed(found: Sequence[FoundFile], copy: Fetched) -> list[FoundFile]:
+    """The files, with the objects that could not be fetched: an older copy is not read."""
+    failed = [
+        FoundFile(copy.folder, name, reason=reason, failed=True)
+        for name, reason in copy.failed.items()
+    ]
+    places = {file.place for file in failed}
+    return [*(file for file in found if file.place not in places), *failed]
 
 
 def _as_before(file: FoundFile, row: DocumentRow | None) -> FoundFile:

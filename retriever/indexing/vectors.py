@@ -89,7 +89,8 @@ class VectorWave:
         if len(queue):
             self.fitter.begin()
         self._room = min(FIRST_BATCH_TOKENS, BATCH_TOKENS)
-        for embedded in self.hands.embed(self.embedder, self._batches(_Queue(queue))):
+        batches = self._batches(_Queue(queue))
+        for embedded in self.hands.embed(self.embedder, batches, self.backend):
             self._write(embedded)
             self._fit_to_growth()
 

@@ -12,7 +12,7 @@ import pytest
 
 from retriever.distributed import cluster as cluster_module
 from retriever.distributed import ray_hands
-from retriever.distributed.worker import EmbeddingWorker, FileRequest, read_files
+from retriever.distributed.worker import EmbeddingWorker, FileRequest, Sink, read_files
 from retriever.reading.options import ReadOptions
 from retriever.types import ReadError, UsageError
 from tests.distributed.sharing import Sharing
@@ -67,23 +67,25 @@ def test_a_worker_loads_once_and_embeds_as_the_embedder_does() -> None:
     assert np.array_equal(batch["vector"], vectors)
     assert batch["id"].tolist() == [3, 4]
     assert len(loaded) == 1
-    with pytest.raises(ValueError, match="no index"):
-        worker.store({}, {})
 
 
-def test_a_worker_with_a_sink_writes_by_itself() -> None:
-    class Sink:
+def test_a_worker_writes_to_an_index_that_takes_several_writers(monkeypatch) -> None:
+    class Store:
         def attach_vectors(self, keys, vectors, chunks) -> int:
             self.got = (list(keys), vectors, dict(chunks))
             return len(chunks)
 
-    sink = Sink()
-    worker = EmbeddingWorker(Sharing, open_sink=lambda: sink)
-    attached, tokens, _ = worker.store({"k": "passage: a heron"}, {7: "k", 8: "known"})
+    store, opened = Store(), []
+    monkeypatch.setattr(Sink, "open", lambda self: opened.append(self) or store)
+    worker, sink = EmbeddingWorker(Sharing), Sink("milvus://host/notes", "token")
+    attached, tokens, _ = worker.store(sink, {"k": "passage: a heron"}, {7: "k", 8: "known"})
+    worker.store(Sink("milvus://host/notes", "token"), {}, {})
+    assert opened == [sink], "it is opened once"
+    worker.store(sink, {"k": "passage: a heron"}, {7: "k", 8: "known"})
     assert (attached, tokens) == (2, 4)
-    assert sink.got[0] == ["k"]
-    assert np.array_equal(sink.got[1], Sharing().embed_inputs(["passage: a heron"]))
-    assert sink.got[2] == {7: "k", 8: "known"}
+    assert store.got[0] == ["k"]
+    assert np.array_equal(store.got[1], Sharing().embed_inputs(["passage: a heron"]))
+    assert store.got[2] == {7: "k", 8: "known"}
 
 
 def test_without_the_extra_a_sentence_names_the_command(monkeypatch) -> None:

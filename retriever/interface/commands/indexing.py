@@ -63,6 +63,7 @@ def _run_sync(options: argparse.Namespace, place: Place) -> int:
     from retriever.indexing.sync import SyncOptions
     from retriever.interface.remains import clear_remains
     from retriever.interface.terminal.reports import report_lines, waiting_line
+    from retriever.reading.object_storage import is_address
     from retriever.reading.scan import targets
 
     reading = reading_arguments(options)
@@ -74,8 +75,8 @@ def _run_sync(options: argparse.Namespace, place: Place) -> int:
     )
     if options.vectors_only:
         Index.open(place).close()
-    else:
-        targets(options.paths, [])
+    elif not options.paths or not all(map(is_address, options.paths)):
+        targets([path for path in options.paths if not is_address(path)], [])
     clear_remains(place)
     apart = options.keywords_only or options.workers
     requested = requested_text_side if apart else requested_embedder
