@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import random
 import subprocess
 import sys
@@ -130,7 +131,7 @@ class Soaker:
             known = [kind for kind, part in DOCUMENTED.items() if part in str(error)]
             self.said[known[0] if known else "other"] += 1
             if not known:
-                self.violations.append(f"{name}: {type(error).__name__}: {error}")
+                self.violations.append(f"{name}: {traceback.format_exc()[-3000:]}")
         except Exception:  # noqa: BLE001 - whatever it is: it is counted and shown
             self.violations.append(f"{name}: {traceback.format_exc()[-1500:]}")
 
@@ -412,7 +413,12 @@ class Soaker:
         )
         index = [f"--index={self.folder}"]
         run = subprocess.run(  # noqa: S603 - our own command line
-            [*COMMAND, *words, *index], capture_output=True, text=True, check=False, timeout=120
+            [*COMMAND, *words, *index],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},  # its embedder is one of the tests
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
         )
         said = [part for part in DOCUMENTED.values() if part in run.stderr]
         # 3: some file could not be read; there is a broken one

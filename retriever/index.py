@@ -6,7 +6,6 @@ it is first needed; a keyword search never needs it.
 
 from __future__ import annotations
 
-import gc
 import hashlib
 import threading
 import warnings
@@ -15,7 +14,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
-from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, Unpack, cast
 
@@ -23,6 +21,7 @@ import numpy as np
 
 from retriever.arrays import Vectors
 from retriever.embedding.attributed import AttributionCache
+from retriever.embedding.models.own import load_own, own_text_side
 from retriever.embedding.protocols import Embedder
 from retriever.embedding.word_attribution import WordSpan
 from retriever.explaining.compare import Difference, compare
@@ -63,9 +62,16 @@ from retriever.searching.similar import similar
 from retriever.searching.strength import MatchCount, count_matches, strength_of
 from retriever.searching.suggestions import KnownNames, Suggestion, suggest
 from retriever.searching.verdict import verdict
-from retriever.settings import DEFAULT_MODEL, FOREIGN_POOLING, ChunkSettings, EmbedderSettings
+from retriever.settings import ChunkSettings, EmbedderSettings
 from retriever.storage.backends import CatalogReader, DocumentRow, Documents, Snapshot
-from retriever.storage.backends.embedded import EmbeddedBackend
+from retriever.storage.backends.opening import (
+    Place,
+    files_of,
+    folder_of,
+    lasting,
+    open_backend,
+    place_of,
+)
 from retriever.storage.catalog.lock import writing_elsewhere
 from retriever.storage.filters import Filter
 from retriever.storage.records import PageStatus
@@ -73,7 +79,6 @@ from retriever.types import (
     Chunk,
     Document,
     Hit,
-    ModelError,
     Page,
     Progress,
     UsageError,
@@ -83,6 +88,8 @@ from retriever.types import (
 )
 
 if TYPE_CHECKING:
+    from retriever.indexing.copying import CopyReport
+    from retriever.indexing.hands import Hands
     from retriever.indexing.sync import SyncReport
     from retriever.storage.backends.verifying import VerifyReport
     from retriever.storage.upkeep.backup import Backup
@@ -93,6 +100,8 @@ Where = Filter | Mapping[str, Any] | None
 
 WRITE_TIMEOUT = 30.0
 """Seconds that a thread waits for another one to finish writing."""
+
+_BACKUP_IS_FILES = "a backup is a folder or a file"
 
 
 class Index:
@@ -118,7 +127,7 @@ class Index:
         """
         self.backend = backend
         self.name = name
-        self._folder = Path(name).resolve() if name else None
+        self.place = lasting(place_of(name)) if name else None
         self._embedder = embedder
         self._device, self._dtype, self._model = device, dtype, model
         self._chunking = chunking or ChunkSettings()
@@ -139,22 +148,25 @@ class Index:
     @classmethod
     def open(
         cls,
-        path: str | Path,
+        path: str | Path | Place,
         embedder: Embedder | None = None,
         *,
         device: str | None = None,
         dtype: str | None = None,
     ) -> Self:
-        """Open an existing index. Raises IndexStateError if it is missing or damaged.
+        """Open an existing index: its folder, or its address in Milvus (see docs/scaling.md).
+
+        Raises IndexStateError if it is missing or damaged.
 
         Without `embedder` the index's own model is loaded when it is needed, on `device` in `dtype`
         (automatic if None).
         """
-        backend = EmbeddedBackend.open(_folder(path))
+        place = place_of(path)
+        backend = open_backend(place)
         try:
             return cls(
                 *(backend, embedder),
-                name=str(path),
+                name=str(place),
                 device=device,
                 dtype=dtype,
                 model=backend.preferred_model,
@@ -166,7 +178,7 @@ class Index:
     @classmethod
     def open_or_create(
         cls,
-        path: str | Path,
+        path: str | Path | Place,
         embedder: Embedder | None = None,
         *,
         chunking: ChunkSettings | None = None,
@@ -174,16 +186,17 @@ class Index:
         device: str | None = None,
         dtype: str | None = None,
     ) -> Self:
-        """Open an index, or create an empty one in a new folder.
+        """Open an index, or create an empty one in a new folder, or at an address of Milvus.
 
-        `store` is a FAISS factory string ("Flat", "SQ8", "RaBitQ2" …); by default it depends on
-        the size. `chunking` applies to a new index only.
+        `store` is a FAISS factory string ("Flat", "SQ8", "RaBitQ2" …), or an index kind of Milvus
+        ("HNSW"); by default it depends on the size. `chunking` applies to a new index only.
         """
-        backend = EmbeddedBackend.open(_folder(path), create=True, factory=store)
+        place = place_of(path)
+        backend = open_backend(place, create=True, store=store)
         try:
             return cls(
                 *(backend, embedder),
-                name=str(path),
+                name=str(place),
                 device=device,
                 dtype=dtype,
                 chunking=chunking,
@@ -212,6 +225,7 @@ class Index:
         vectors_only: bool = False,
         jobs: int = 0,
         quiet: float = 0.0,
+        hands: Hands | None = None,
         progress: Callable[[Progress], None] = lambda progress: None,
     ) -> SyncReport:
         """Bring the index in step with folders or files.
@@ -229,6 +243,7 @@ class Index:
           make the vectors that are missing, without `paths`. Otherwise both, one after the other.
         - `jobs`: the number of processes that read files, 0 for one for each processor.
         - `quiet`: leave files that changed within so many seconds to a later run.
+        - `hands`: other machines, as of `retriever.distributed.ray_hands`, read and embed.
 
         See `retriever.indexing.sync`.
         """
@@ -242,7 +257,7 @@ class Index:
         with self._alone():
             return sync(
                 self.backend,
-                self._text_side if keywords_only else lambda: self.embedder,
+                self._text_side if keywords_only or hands else lambda: self.embedder,
                 list(chosen),
                 SyncOptions(
                     include=tuple(include),
@@ -261,8 +276,9 @@ class Index:
                 ),
                 chunking=self._chunking,
                 name=self.name,
-                hide=[self._folder] if self._folder else [],
+                hide=files_of(self.place) if self.place else [],
                 progress=progress,
+                hands=hands,
             )
 
     def add(self, documents: Iterable[Document]) -> int:
@@ -333,14 +349,38 @@ class Index:
         Other processes may write meanwhile. The folder opens as an index; `restore` makes one of
         either.
         """
-        return self.backend.back_up(_folder(to))
+        return self.backend.back_up(folder_of(place_of(to), "backup", _BACKUP_IS_FILES))
 
     @staticmethod
     def restore(backup: str | Path, path: str | Path) -> Backup:
         """Make an index in the new folder `path` from a backup, a folder or a file."""
         from retriever.storage.upkeep.backup import restore
 
-        return restore(_folder(backup), _folder(path))
+        return restore(
+            folder_of(place_of(backup), "restore", _BACKUP_IS_FILES),
+            folder_of(place_of(path), "restore", "restore to a folder, then wva copy it there"),
+        )
+
+    def copy_to(
+        self,
+        place: str | Path | Place,
+        *,
+        store: str | None = None,
+        questions: int = 20,
+        progress: Callable[[int, int], None] = lambda done, total: None,
+    ) -> CopyReport:
+        """Copy all of the index to a folder or an address of Milvus, without the model.
+
+        What is there already and equal is left. At the end both answer so many `questions`. `store`
+        is that of `open_or_create`. See `retriever.indexing.copying`.
+        """
+        from retriever.indexing.copying import copy_index
+
+        where = place_of(place)
+        if self.place is not None and lasting(where) == self.place:
+            raise UsageError(f"{where} is the index itself: copy it to another place")
+        with open_backend(where, create=True, store=store) as target:
+            return copy_index(self.backend, target, questions=questions, told=progress)
 
     def compact(self, *, dry_run: bool = False) -> Compaction:
         """Give disk space back; then no file of the index has a byte of a deleted document.
@@ -870,11 +910,11 @@ class Index:
 
     def verify(self, progress: Callable[[str, int, int], None] | None = None) -> VerifyReport:
         """Check every row and every derived file of the index, as `wva verify` does."""
-        if self._folder is None:
+        if self.place is None:
             raise UsageError("only an index in a folder can be verified")
         from retriever.indexing.verify import nothing, verify_index
 
-        return verify_index(self._folder, progress or nothing)
+        return verify_index(self.place, progress or nothing)
 
     def info(self) -> dict[str, Any]:
         """Counts, model, calibration, store, sizes, last run, running progress: plain JSON."""
@@ -912,49 +952,32 @@ class Index:
         """The embedder as far as no vector is wanted: its model is loaded only where it must be."""
         if self._embedder is not None:
             return self._embedder
-        from retriever.embedding.models.trusted import check_own
-        from retriever.embedding.text_side import text_side
-
-        settings, model = self.embedder_settings, self._model or DEFAULT_MODEL
-        download = check_own(settings, model, place=self.name)
-        return text_side(lambda: self.embedder, settings, model=model, download=download)
+        settings = self.embedder_settings
+        return own_text_side(lambda: self.embedder, settings, wished=self._model, place=self.name)
 
     def _load(self) -> Embedder:
-        with _no_garbage_collection():
-            from retriever.embedding.aligned_wva import AlignedWVA
-            from retriever.embedding.models.trusted import check_own
-
-            settings = self.embedder_settings
-            if settings is None:
-                name = self._model or DEFAULT_MODEL
-                download = check_own(None, name, place=self.name)
-                return AlignedWVA(
-                    model=name, device=self._device, dtype=self._dtype, download=download
-                )
-            if settings.pooling == FOREIGN_POOLING:
-                raise ModelError(
-                    f"the index in {self.name} holds vectors of {settings.model}: search it with "
-                    "AlignedWVAVectorStore and the same embeddings, or in the mode keyword"
-                )
-            download = check_own(settings, place=self.name)
-            return AlignedWVA.from_settings(
-                settings, device=self._device, dtype=self._dtype, download=download
-            )
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """A pickled index is its folder, which is opened again, with the index's own model."""
-        return _reopened, (type(self), self._folder_name(), self._device, self._dtype)
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        """The same folder opened again; the embedder is shared."""
-        return type(self).open(
-            self._folder_name(), self._embedder, device=self._device, dtype=self._dtype
+        return load_own(
+            self.embedder_settings,
+            wished=self._model,
+            place=self.name,
+            device=self._device,
+            dtype=self._dtype,
         )
 
-    def _folder_name(self) -> str:
-        if self._folder is None:
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A pickled index is its place, which is opened again, with the index's own model."""
+        return _reopened, (type(self), self._place_name(), self._device, self._dtype)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """The same place opened again; the embedder is shared."""
+        return type(self).open(
+            self._place_name(), self._embedder, device=self._device, dtype=self._dtype
+        )
+
+    def _place_name(self) -> str:
+        if self.place is None:
             raise UsageError("only an index in a folder can be copied or pickled")
-        return str(self._folder)
+        return str(self.place)
 
     def close(self) -> None:
         """Release the index's files."""
@@ -967,30 +990,8 @@ class Index:
         self.close()
 
 
-@contextmanager
-def _no_garbage_collection() -> Iterator[None]:
-    """Within the block no cycles are looked for.
-
-    The imports of torch and transformers make millions of objects, all of which stay: looking
-    through them again and again takes a sixth of the time of a search in a new process.
-    """
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
-
-
 def _reopened(kind: type[Index], folder: str, device: str | None, dtype: str | None) -> Index:
     return kind.open(folder, device=device, dtype=dtype)
-
-
-def _folder(path: object) -> Path:
-    if not isinstance(path, str | PathLike):
-        raise UsageError(f"an index is opened by the path of its folder; this is none: {path!r}")
-    return Path(path)
 
 
 def _listed(paths: object) -> Iterable[Any]:

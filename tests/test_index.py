@@ -84,7 +84,10 @@ def test_wrong_types_are_refused_in_a_sentence(index, tmp_path) -> None:
         (lambda: index.sync(tmp_path, passwords="secret"), "passwords must be a list of texts"),
         (lambda: index.sync(None), "paths must be a path or a list of paths; it is None"),
         (lambda: index.sync([tmp_path, 5]), "paths: number 2 must be a text; it is 5"),
-        (lambda: Index.open(None), "by the path of its folder; this is none: None"),
+        (
+            lambda: Index.open(None),
+            "the path of its folder or an address of Milvus; this is none: None",
+        ),
     ):
         with pytest.raises(UsageError, match=said):
             ask()

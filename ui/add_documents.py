@@ -15,7 +15,6 @@ from retriever.interface import folders
 from retriever.interface.collections import (
     store_archive,
     store_upload,
-    uploads_folder,
     validate_folder,
 )
 from retriever.interface.jobs import Jobs
@@ -24,6 +23,7 @@ from retriever.interface.upload_limits import SENTENCE
 from retriever.interface.zip_uploads import is_archive
 from retriever.reading.formats import MAX_BYTES
 from retriever.reading.pictures import tesseract
+from retriever.storage.backends.opening import files_of
 from retriever.types import RetrieverError
 from ui import document, following, removal, status, upload_guard
 from ui.highlighting import count_text, escape_html, escape_markdown, replace_unprintable
@@ -31,6 +31,10 @@ from ui.resources import SharedIndex
 from ui.widget_keys import widget_key
 
 _FOLDER_HELP = "It is read where it is; nothing is copied, nothing in it is changed."
+_NO_UPLOADS = (
+    "This collection is in Milvus, and has no folder that would keep uploaded files: name a folder "
+    "that stays where it is."
+)
 _NUMBER, _REFUSED, _BROWSED = "files-number", "refused", "folder-browsed"
 
 
@@ -41,7 +45,10 @@ def show_add_documents(shared: SharedIndex, runs: Jobs, *, busy: str) -> None:
         _show_passwords(shared, runs, busy)
     upload, folder = st.columns([3, 2], gap="large")
     with upload:
-        _show_uploader(shared, runs, busy)
+        if shared.folder is None:
+            st.caption(_NO_UPLOADS)
+        else:
+            _show_uploader(shared, runs, busy)
     with folder:
         _show_folder(shared, runs, busy)
     _show_refusals(shared)
@@ -82,7 +89,7 @@ def _show_folder(shared: SharedIndex, runs: Jobs, busy: str) -> None:
         if st.form_submit_button("Add and index", disabled=bool(busy), help=busy or None):
             remember_refusals(shared, [])
             run_and_redraw(
-                lambda: start_indexing(shared, runs, [validate_folder(path, shared.path)])
+                lambda: start_indexing(shared, runs, [validate_folder(path, files_of(shared.path))])
             )
     with st.popover("Browse folders", icon=":material/folder_open:", type="tertiary"):
         _show_browser()
@@ -221,7 +228,7 @@ def folder_label(root: str, shared: SharedIndex) -> str:
     >>> folder_label("/docs", SharedIndex(Path("ix"), (0, 0), None))
     '/docs'
     """
-    return "Uploaded files" if root == str(uploads_folder(shared.path)) else root
+    return "Uploaded files" if root == shared.uploads else root
 
 
 def start_indexing(
@@ -284,19 +291,22 @@ def _sync_button(
 
 def _store_uploads(shared: SharedIndex, runs: Jobs, files: Sequence[Any]) -> None:
     """Store the files and index them; what is to say of them is shown when the page is redrawn."""
-    clear_remains(shared.path)
+    folder = shared.folder
+    if folder is None:
+        return
+    clear_remains(folder)
     told: list[str] = []
     count = 0
     for file in files:
         try:
-            kept, said = _store(shared.path, file.name, file.getvalue())
+            kept, said = _store(folder, file.name, file.getvalue())
             count += kept
             told += said
         except RetrieverError as error:
             told.append(str(error))
     if count:
         try:
-            start_indexing(shared, runs, [uploads_folder(shared.path)])
+            start_indexing(shared, runs, [shared.uploads])
         except RetrieverError as error:
             told.append(f"{error}; what was uploaded is kept, and indexed with the next sync")
     remember_refusals(shared, told)

@@ -1,7 +1,7 @@
 """The page: a script with `--index DIR`, run by `retriever.interface.page_server`.
 
-`DIR` is an index, or a folder of indexes to choose from. The pages are in `ui/views`; all retrieval
-is imported from `retriever`.
+`DIR` is an index, a folder of indexes to choose from, or an address of Milvus. The pages are in
+`ui/views`; all retrieval is imported from `retriever`.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import streamlit as st
 
 from retriever.index import Index
 from retriever.interface.jobs import COMMAND
 from retriever.interface.page_guard import is_own_address
+from retriever.storage.backends.opening import Place, place_of
 from retriever.types import RetrieverError
 from ui import job_status, status
 from ui.collection_picker import CollectionPicker, collection_picker, show_missing
@@ -36,7 +36,7 @@ def main(
     open_index: Opener = Index.open,
     indexer: Sequence[str] = COMMAND,
 ) -> None:
-    """Draw the page. `open_index` opens an index's folder, `indexer` is the command `wva`."""
+    """Draw the page. `open_index` opens an index, `indexer` is the command `wva`."""
     _refuse_foreign_address()
     root = _root(sys.argv[1:] if argv is None else argv)
     st.set_page_config("Search your documents", ICON, layout="wide")
@@ -74,11 +74,10 @@ def _refuse_foreign_address() -> None:
         st.stop()
 
 
-def _root(argv: Sequence[str]) -> Path:
+def _root(argv: Sequence[str]) -> Place:
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--index", type=Path, default=Path("indexes/default"))
-    root: Path = parser.parse_known_args(argv)[0].index
-    return root
+    parser.add_argument("--index", default="indexes/default")
+    return place_of(parser.parse_known_args(argv)[0].index)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ one that is asked for is not there, the page says so.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +16,11 @@ from typing import Any
 
 import streamlit as st
 
+from retriever.cache import cache_folder
 from retriever.interface.collections import is_index, list_indexes
 from retriever.interface.jobs import Jobs
 from retriever.interface.searches import Searches
+from retriever.storage.backends.opening import Place
 from retriever.types import RetrieverError
 from ui import controls
 from ui.highlighting import escape_html, escape_markdown, replace_unprintable
@@ -34,25 +37,31 @@ CSS = """<style>
 class CollectionPicker:
     """The choice of an index on the page named `page`.
 
-    `root` is the path that the server was started with, `home` the folder of the indexes `found`,
-    by name. `default` is the index of an address without one, `chosen` the visitor's; None without
-    any. `missing` is the name that the address or the visit asks for if there is no such index,
-    else empty; then nothing is chosen. `arrived`: the visitor came by an address. `links` are the
-    pages by title.
+    `root` is the path or address that the server was started with, `home` the folder of the
+    indexes `found`, by name; for an address, that of what is remembered of it. `default` is the
+    index of an address without one, `chosen` the visitor's; None without any. `missing` is the
+    name that the address or the visit asks for if there is no such index, else empty; then
+    nothing is chosen. `arrived`: the visitor came by an address. `links` are the pages by
+    title.
     """
 
     page: str
-    root: Path
+    root: Place
     home: Path
-    found: tuple[Path, ...]
-    default: Path | None
-    chosen: Path | None
+    found: tuple[Place, ...]
+    default: Place | None
+    chosen: Place | None
     missing: str
     arrived: bool
     open_index: Opener
     jobs: Jobs
     searches: Searches
     links: Mapping[str, Any]
+
+    @property
+    def has_folder(self) -> bool:
+        """Whether collections can be made, renamed, described and deleted: not in Milvus."""
+        return isinstance(self.root, Path)
 
     @property
     def several(self) -> bool:
@@ -87,14 +96,18 @@ class CollectionPicker:
 
 
 def collection_picker(
-    root: Path, page: str, open_index: Opener, jobs: Jobs, links: Mapping[str, Any]
+    root: Place, page: str, open_index: Opener, jobs: Jobs, links: Mapping[str, Any]
 ) -> CollectionPicker:
     """The indexes at `root`, and the choice of this visitor to the page named `page`."""
     arrived = controls.arrived_by_address(page)
     home = collections_folder(root)
     searches = shared_searches(str(home.absolute()))
-    found = tuple(list_indexes(home))
-    default = _default(root, home, found, searches.collection)
+    found: tuple[Place, ...]
+    if isinstance(root, Path):
+        found = tuple(list_indexes(home))
+        default = _default(root, home, found, searches.collection)
+    else:
+        found, default = (root,), root
     chosen, missing = _choice(found, default, arrived=arrived)
     if chosen in found and chosen is not None:
         searches.remember_collection(chosen.name)
@@ -110,16 +123,24 @@ def shared_searches(home: str) -> Searches:
     return Searches(Path(home))
 
 
-def collections_folder(root: Path) -> Path:
+def collections_folder(root: Place) -> Path:
     """The folder of indexes: `root`, or its parent if `root` is an index or does not exist.
+
+    For an address it is a folder of the user's cache, with what is remembered of that index.
 
     >>> collections_folder(Path("indexes/not there yet")).name
     'indexes'
     """
-    return root if root.is_dir() and not is_index(root) else root.absolute().parent
+    if isinstance(root, Path):
+        return root if root.is_dir() and not is_index(root) else root.absolute().parent
+    name = hashlib.sha256(str(root.absolute()).encode()).hexdigest()[:16]
+    home = cache_folder() / "page" / name
+    with contextlib.suppress(OSError):  # then it is remembered until the server ends
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return home
 
 
-def _default(root: Path, home: Path, found: tuple[Path, ...], last: str) -> Path | None:
+def _default(root: Path, home: Path, found: tuple[Place, ...], last: str) -> Place | None:
     """The index of an address without one: the server's, else the only one, else the `last` used.
 
     None if the visitor has to choose: the first one by name would be another one tomorrow.
@@ -133,8 +154,8 @@ def _default(root: Path, home: Path, found: tuple[Path, ...], last: str) -> Path
 
 
 def _choice(
-    found: tuple[Path, ...], default: Path | None, *, arrived: bool
-) -> tuple[Path | None, str]:
+    found: tuple[Place, ...], default: Place | None, *, arrived: bool
+) -> tuple[Place | None, str]:
     """The visitor's index, or the name of the one asked for that is not there."""
     names = {path.name: path for path in found}
     if "choose" in st.session_state:  # one was chosen or made, or None: one was deleted here
@@ -149,7 +170,7 @@ def _choice(
     return names.get(wanted), "" if wanted in names else wanted
 
 
-def choose(path: Path) -> None:
+def choose(path: Place) -> None:
     """Make `path` the visitor's index; a callback, which runs before the page is drawn."""
     st.session_state["choose"] = path.name
 

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from retriever.interface.collections import uploads_folder
 from retriever.interface.jobs import Jobs
 from ui.highlighting import escape_html
 from ui.resources import SharedIndex
@@ -22,7 +21,7 @@ _HELP = (
 
 def show_following(shared: SharedIndex, runs: Jobs, roots: Sequence[str]) -> None:
     """Show the switch for the collection's own folders; uploads are indexed by the page."""
-    own = [root for root in roots if root != str(uploads_folder(shared.path))]
+    own = [root for root in roots if root != shared.uploads]
     if not own:
         return
     job = runs.follower(shared.path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections import Counter
+from pathlib import Path
 
 import streamlit as st
 
@@ -101,7 +102,7 @@ def _show_collections(picker: CollectionPicker) -> None:
     _head("Collections")
     with st.container(horizontal=True, vertical_alignment="center", key="shelf"):
         for at, path in enumerate(picker.found):
-            count = count_documents(path)
+            count = count_documents(path) if isinstance(path, Path) else None
             many = "" if count is None else count_text(count, "document")
             here = path == picker.chosen
             st.button(

@@ -9,7 +9,6 @@ from pathlib import Path
 import streamlit as st
 
 from retriever.indexing.coverage import FileCoverage
-from retriever.interface.collections import uploads_folder
 from retriever.interface.jobs import Jobs
 from retriever.interface.removal import remove_files, restore_files
 from retriever.types import RetrieverError
@@ -57,7 +56,7 @@ def confirm_removal(shared: SharedIndex, chosen: Sequence[FileCoverage], folder:
 
 
 def _is_upload(shared: SharedIndex, root: str) -> bool:
-    return root == str(uploads_folder(shared.path))
+    return bool(root) and root == shared.uploads
 
 
 def _own_files_stay(folder: str) -> str:
@@ -74,7 +73,7 @@ def _own_files_stay(folder: str) -> str:
 
 def _remove(shared: SharedIndex, chosen: Sequence[FileCoverage], folder: str) -> None:
     places = [(file.root, file.path) for file in chosen]
-    removed = remove_files(shared.index, shared.path, places)
+    removed = remove_files(shared.index, shared.folder, places)
     own = [file for file in chosen if file.root and not _is_upload(shared, file.root)]
     again = [folder] if folder and own else [str(Path(file.root, file.path)) for file in own]
     text = f"{count_text(removed.count, 'file')} removed"
@@ -108,9 +107,9 @@ def forget_removed() -> None:
 
 def _take_back(shared: SharedIndex, jobs: Jobs, notice: _Notice) -> None:
     paths = [path for path in notice.paths if Path(path).exists()]
-    if notice.receipt:
-        restore_files(shared.path, notice.receipt)
-        paths.append(str(uploads_folder(shared.path)))
+    if notice.receipt and shared.folder is not None:
+        restore_files(shared.folder, notice.receipt)
+        paths.append(shared.uploads)
     forget_removed()
     jobs.start(shared.path, paths)
 

@@ -24,15 +24,20 @@ from retriever.index import Index
 from retriever.indexing.coverage import CoverageReport, coverage_report
 from retriever.searching.facets import Facets, count_facets
 from retriever.storage.backends import Documents
+from retriever.storage.backends.opening import Place, place_of
 from retriever.storage.catalog import CATALOG_FILE
 from retriever.storage.records import UnreadFile
+from retriever.storage.upkeep.uploads import uploads_folder
 from retriever.types import DocumentRow, FileStatus, RetrieverError
 from ui.page_query import PageQuery
 
-Opener = Callable[[Path], Index]
+Opener = Callable[[Place], Index]
 
-CatalogId = tuple[int, int]
-"""Device and inode of a catalog: they identify an index, whatever the name of its folder."""
+CatalogId = tuple[int, int] | str
+"""Device and inode of a catalog: they identify an index, whatever the name of its folder.
+
+Of an index in Milvus, its address.
+"""
 
 _Age = tuple[int | None, int]
 """A generation, None while the index grows, and a number that changes at a fixed interval."""
@@ -57,11 +62,21 @@ class Overview:
 
 @dataclass(frozen=True, slots=True)
 class SharedIndex:
-    """An open index, its folder, and its identity in cache keys."""
+    """An open index, its folder or address, and its identity in cache keys."""
 
-    path: Path
+    path: Place
     place: CatalogId
     index: Index
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder of its files, uploads among them; None for an index in Milvus."""
+        return self.path if isinstance(self.path, Path) else None
+
+    @property
+    def uploads(self) -> str:
+        """The folder of its uploads, as a root of files; empty where there can be none."""
+        return str(uploads_folder(self.path)) if isinstance(self.path, Path) else ""
 
     def info(self) -> dict[str, Any]:
         """Counts, model, last run, progress: at most two seconds old."""
@@ -108,19 +123,21 @@ class SharedIndex:
         _ = self.index.embedder
 
 
-def shared_index(folder: Path, open_index: Opener) -> SharedIndex:
-    """The index in `folder`, opened once per process."""
-    path, place = str(folder.absolute()), _place(folder)
+def shared_index(where: Place, open_index: Opener) -> SharedIndex:
+    """The index at a place, opened once per process."""
+    path, place = str(where.absolute()), _place(where)
     _drop_gone(open_index)
     index = _opened(path, place, open_index)
     with _kept_lock:
         _kept[path, place] = index
-    return SharedIndex(folder, place, index)
+    return SharedIndex(where, place, index)
 
 
-def _place(folder: Path) -> CatalogId:
+def _place(where: Place) -> CatalogId:
+    if not isinstance(where, Path):
+        return str(where.absolute())
     try:
-        status = (folder / CATALOG_FILE).stat()
+        status = (where / CATALOG_FILE).stat()
     except OSError:
         return 0, 0  # opening it raises the error
     return status.st_dev, status.st_ino
@@ -134,7 +151,7 @@ def _drop_gone(open_index: Opener) -> None:
     with _kept_lock:
         kept = list(_kept)
     for path, place in kept:
-        if _place(Path(path)) != place:
+        if _place(place_of(path)) != place:
             _opened.clear(path, place, open_index)
             with _kept_lock:
                 _kept.pop((path, place), None)
@@ -155,7 +172,7 @@ def _tick(seconds: float) -> int:
 
 @st.cache_resource(show_spinner=False, max_entries=16)
 def _opened(path: str, place: CatalogId, _open_index: Opener) -> Index:
-    index = _open_index(Path(path))
+    index = _open_index(place_of(path))
     # The cache drops the index that nobody has used for longest; a run may use it still.
     weakref.finalize(index, _end, id(index), index.backend)
     thread = threading.Thread(target=_warm, args=(index,), name="load the model", daemon=True)

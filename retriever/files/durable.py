@@ -189,7 +189,8 @@ def abandoned(folder: Path) -> Iterator[Path]:
         except OSError:
             continue
         with lock:
-            if _lock(lock, wait=False) and entry.exists():
+            # Meanwhile it may have been swept, and made again by the one who writes it.
+            if _lock(lock, wait=False) and _is_at(lock, Path(lock.name)):
                 yield entry
 
 
@@ -232,10 +233,17 @@ def _open_locked(path: Path) -> BinaryIO:
     while True:
         file = os.fdopen(private.open_descriptor(path, os.O_RDWR | os.O_CREAT), "wb+")
         _lock(file, wait=True)
-        with suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
-                return file
+        if _is_at(file, path):
+            return file
         file.close()
+
+
+def _is_at(file: BinaryIO, path: Path) -> bool:
+    """Whether the path still names the open file."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except OSError:
+        return False
 
 
 def _lock(file: BinaryIO, *, wait: bool) -> bool:

@@ -4,23 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, closing
-from pathlib import Path
 from typing import Any
 
 from retriever.indexing.repair import Repair, RepairReport, finish_salvage, salvaged
 from retriever.storage.backends.embedded import EmbeddedBackend
+from retriever.storage.backends.opening import Place, folder_of
 from retriever.storage.backends.verifying import VerifyReport, verify
 from retriever.storage.catalog import CATALOG_FILE, Catalog
 from retriever.storage.catalog.verifying import DATABASE, Finding, Told
 from retriever.types import IndexStateError
+
+_ON_A_SERVER = (
+    "Milvus checks what it stores; to compare or mend an index there, copy it with wva copy from "
+    "or to a folder, and check that"
+)
 
 
 def nothing(what: str, done: int, total: int) -> None:
     """Tell nobody how far the check is."""
 
 
-def verify_index(folder: Path, told: Told = nothing) -> VerifyReport:
-    """Check the index in a folder, also one that cannot be opened any more."""
+def verify_index(place: Place, told: Told = nothing) -> VerifyReport:
+    """Check the index in a folder, also one that cannot be opened any more.
+
+    Raises UsageError for an address.
+    """
+    folder = folder_of(place, "verify", _ON_A_SERVER)
     try:
         with closing(Catalog.open(folder)) as catalog:
             return verify(catalog, told)
@@ -31,11 +40,12 @@ def verify_index(folder: Path, told: Told = nothing) -> VerifyReport:
 
 
 def repair_index(
-    folder: Path,
+    place: Place,
     opened: Callable[[], AbstractContextManager[Any]],
     told: Told = nothing,
 ) -> RepairReport:
     """Check an index, and mend what is damaged. `opened` opens it, as an `Index`."""
+    folder = folder_of(place, "verify --repair", _ON_A_SERVER)
     finish_salvage(folder)
     before = verify_index(folder, told)
     torn = any(one.part == DATABASE for one in before.findings)

@@ -28,6 +28,8 @@ from typing import Any, Literal
 from retriever import __version__
 from retriever.cache import cache_folder
 from retriever.files.layout import CATALOG_FILE
+from retriever.storage.backends.opening import Place, lasting, place_of
+from retriever.types import UsageError
 
 Request = Mapping[str, Any]
 Handler = Callable[[Request], Request]
@@ -48,10 +50,10 @@ _MAX_PATH = 100  # bytes: the shortest limit of all systems is 104
 _SCRATCH = len("/0123456789abcdef.sock")
 
 
-def ask(index: str | Path, request: Request) -> Request | None:
+def ask(index: str | Path | Place, request: Request) -> Request | None:
     """The answer of the page that serves `index`; None if there is none, or it cannot answer."""
     try:
-        path = socket_path(Path(index))
+        path = socket_path(place_of(index))
         if path is None or not (_is_private(path.parent) and _is_own(path)):
             return None
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
@@ -63,7 +65,7 @@ def ask(index: str | Path, request: Request) -> Request | None:
             connection.sendall(_line({**_versions(), **request}))
             with connection.makefile("rb") as answers:
                 answer = json.loads(answers.readline())
-    except (OSError, ValueError):
+    except (OSError, ValueError, UsageError):  # opening the index says what is wrong with its name
         return None
     known = isinstance(answer, dict) and _is_ours(answer) and "error" not in answer
     return answer if known else None
@@ -75,7 +77,7 @@ class Answering:
     It waits for an index that does not exist yet, and listens again if its folder was replaced.
     """
 
-    def __init__(self, index: Path, handler: Handler) -> None:
+    def __init__(self, index: Place, handler: Handler) -> None:
         self._index, self._handler = index, handler
         self._callers = threading.BoundedSemaphore(_MAX_CALLERS)
         self._stop = threading.Event()
@@ -159,17 +161,14 @@ class Answering:
             return {"error": type(error).__name__}
 
 
-def socket_path(index: Path) -> Path | None:
-    """The socket of the index in a folder: in the user's cache, or in that of temporary files.
+def socket_path(index: Place) -> Path | None:
+    """The socket of an index: in the user's cache, or in that of temporary files.
 
     None without an index, and where no path is short enough.
     """
-    folder = index.resolve()
-    try:
-        catalog = (folder / CATALOG_FILE).stat()
-    except OSError:
+    identity = _identity(index)
+    if identity is None:
         return None
-    identity = f"{catalog.st_dev} {catalog.st_ino} ".encode() + os.fsencode(folder)
     name = hashlib.sha256(identity).hexdigest()[:16]
     temporary = Path(tempfile.gettempdir()) / f"wva-{os.geteuid()}"
     for parent in (cache_folder(), temporary):
@@ -177,6 +176,18 @@ def socket_path(index: Path) -> Path | None:
         if len(os.fsencode(short)) + _SCRATCH <= _MAX_PATH:
             return short / f"{name}.sock"
     return None
+
+
+def _identity(index: Place) -> bytes | None:
+    """What the socket is named after: the catalog of a folder, None without one; an address."""
+    if not isinstance(index, Path):
+        return str(lasting(index)).encode()
+    folder = index.resolve()
+    try:
+        catalog = (folder / CATALOG_FILE).stat()
+    except OSError:
+        return None
+    return f"{catalog.st_dev} {catalog.st_ino} ".encode() + os.fsencode(folder)
 
 
 def _bind(listener: socket.socket, path: Path) -> None:

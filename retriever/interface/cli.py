@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 
 from retriever.interface.commands.answering import run_answer
+from retriever.interface.commands.copying import run_copy
 from retriever.interface.commands.evaluation import (
     run_eval_models,
     run_eval_queries,
@@ -133,6 +134,7 @@ COMMANDS = {
     "info": run_info,
     "backup": run_backup,
     "restore": run_restore,
+    "copy": run_copy,
     "compact": run_compact,
     "models": run_models,
     "models fetch": run_models_fetch,

@@ -17,6 +17,7 @@ import re
 import shutil
 import sqlite3
 import uuid
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -480,11 +481,14 @@ def safe_name(name: str) -> str:
     return stem.encode()[:room].decode("utf-8", "ignore").rstrip(" .") + dot + ending
 
 
-def validate_folder(path: str, index: Path) -> Path:
-    """The folder or file named `path`; raises UsageError if nothing in it can be read."""
+def validate_folder(path: str, hidden: Sequence[Path]) -> Path:
+    """The folder or file named `path`; raises UsageError if nothing in it can be read.
+
+    The files of the index are `hidden`.
+    """
     text = path.strip().strip("\"'")
-    found = targets([text], [], [index.resolve()])[0]
-    if all(file.reason for file in scan(found, (), (), [index.resolve()])):
+    found = targets([text], [], hidden)[0]
+    if all(file.reason for file in scan(found, (), (), hidden)):
         raise UsageError(f"there is no file in {text!r} that can be read")
     return found.path
 

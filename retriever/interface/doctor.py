@@ -35,6 +35,9 @@ PACKAGES = (
 EXTRAS = {
     "streamlit": "ui",
     "langchain-core": "langchain",
+    "pymilvus": "milvus",
+    "milvus-lite": "milvus-lite",
+    "ray": "ray",
     **{name: extra for extra, libraries in extras.EXTRAS.items() for name in libraries.values()},
 }
 PASSAGE = "A passage of the length that documents are cut into, said again and again. " * 12

@@ -18,6 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
+from retriever.storage.backends.opening import Place
 from retriever.types import IndexStateError, Phase
 
 COMMAND = (sys.executable, "-P", "-m", "retriever.interface.cli")
@@ -44,7 +45,7 @@ class Job:
 
     def __init__(
         self,
-        folder: Path,
+        folder: Place,
         paths: Sequence[str | Path],
         command: Sequence[str],
         passwords: Sequence[str] = (),
@@ -126,13 +127,13 @@ class Jobs:
 
     def __init__(self, command: Sequence[str] = COMMAND) -> None:
         self._command = tuple(command)
-        self._jobs: dict[Path, Job] = {}
-        self._followers: dict[Path, Job] = {}
-        self._passwords: dict[Path, list[str]] = {}
+        self._jobs: dict[Place, Job] = {}
+        self._followers: dict[Place, Job] = {}
+        self._passwords: dict[Place, list[str]] = {}
         self._lock = threading.Lock()
         atexit.register(self.stop_all)
 
-    def start(self, folder: Path, paths: Sequence[str | Path], options: Sequence[str] = ()) -> Job:
+    def start(self, folder: Place, paths: Sequence[str | Path], options: Sequence[str] = ()) -> Job:
         """Index `paths` into the index in `folder`; `options` are those of `wva index`.
 
         Raises IndexStateError while a run on this index is active.
@@ -148,7 +149,7 @@ class Jobs:
             job = self._jobs[folder] = Job(folder, paths, command, known)
             return job
 
-    def follow(self, folder: Path, paths: Sequence[str | Path]) -> Job:
+    def follow(self, folder: Place, paths: Sequence[str | Path]) -> Job:
         """Keep the index in `folder` in step with `paths` until it is told to stop.
 
         A process that follows other paths of this index is replaced.
@@ -163,12 +164,12 @@ class Jobs:
             job = self._followers[folder] = Job(folder, paths, command, known)
             return job
 
-    def stop_following(self, folder: Path) -> Job | None:
+    def stop_following(self, folder: Place) -> Job | None:
         """Follow the index no more; returns the process that did."""
         with self._lock:
             return self._end_follower(folder)
 
-    def _end_follower(self, folder: Path) -> Job | None:
+    def _end_follower(self, folder: Place) -> Job | None:
         job = self._followers.pop(folder, None)
         if job is None:
             return None
@@ -177,26 +178,26 @@ class Jobs:
         _ = job.problem  # reading it closes the file of its output
         return job if running else None
 
-    def follower(self, folder: Path) -> Job | None:
+    def follower(self, folder: Place) -> Job | None:
         """The process that follows, or followed, the index in `folder`; None without one."""
         return self._followers.get(folder)
 
-    def learn(self, folder: Path, password: str) -> None:
+    def learn(self, folder: Place, password: str) -> None:
         """Try this password too in later runs on the index; it is kept in memory only."""
         with self._lock:
             known = self._passwords.setdefault(folder, [])
             if password and password not in known:
                 known.append(password)
 
-    def count_passwords(self, folder: Path) -> int:
+    def count_passwords(self, folder: Place) -> int:
         """The number of passwords known for the index."""
         return len(self._passwords.get(folder, ()))
 
-    def of(self, folder: Path) -> Job | None:
+    def of(self, folder: Place) -> Job | None:
         """The latest run on the index in `folder`, running or ended; None without one."""
         return self._jobs.get(folder)
 
-    def rename(self, before: Path, now: Path) -> None:
+    def rename(self, before: Place, now: Place) -> None:
         """Keep the passwords of an index that has another folder now, and drop its ended run."""
         with self._lock:
             ended = self._jobs.pop(before, None)
@@ -205,7 +206,7 @@ class Jobs:
             if before in self._passwords:
                 self._passwords[now] = self._passwords.pop(before)
 
-    def forget(self, folder: Path) -> None:
+    def forget(self, folder: Place) -> None:
         """Drop an ended run with its output, and the index's passwords; follow it no more."""
         self.stop_following(folder)
         with self._lock, suppress(KeyError):

@@ -170,7 +170,7 @@ def _index_option(parser: argparse.ArgumentParser) -> None:
         "--index",
         default=DEFAULT_INDEX,
         metavar="DIR",
-        help=f"folder of the index (default {DEFAULT_INDEX})",
+        help=f"folder of the index, or its address in Milvus (default {DEFAULT_INDEX})",
     )
 
 
@@ -240,8 +240,18 @@ def _add_index(commands: Commands, run: Mapping[str, Run]) -> None:
         help="go on until it is stopped, with a run after every change: see wva watch",
     )
     _poll_option(parser)
+    parser.add_argument(
+        "--workers",
+        default="",
+        metavar="RAY",
+        help="let Ray read and embed: ray (this machine), ray:auto (the cluster it belongs to) or "
+        "ray://HOST:PORT; with ?actors=2&cpus=4&gpus=1 behind it, so many embed, each with these",
+    )
     _reading_options(parser)
-    parser.add_argument("--store", help="FAISS factory string, e.g. Flat, SQ8 or RaBitQ2")
+    parser.add_argument(
+        "--store",
+        help="FAISS factory string, e.g. Flat, SQ8 or RaBitQ2; in Milvus an index kind, e.g. HNSW",
+    )
     _model_options(parser)
 
 
@@ -609,7 +619,8 @@ def _served_indexes_option(parser: argparse.ArgumentParser) -> None:
         "--index",
         action="append",
         metavar="DIR",
-        help=f"folder of an index, or of several (default {DEFAULT_INDEX}; repeatable)",
+        help="folder of an index, or of several, or an address in Milvus "
+        f"(default {DEFAULT_INDEX}; repeatable)",
     )
 
 
@@ -762,6 +773,27 @@ def _add_upkeep(commands: Commands, run: Mapping[str, Run]) -> None:
     restore.add_argument("backup", metavar="BACKUP", help="a folder or file of wva backup")
     _index_option(restore)
     restore.epilog = "The folder of the index must not exist, or be empty."
+    copy = _command(
+        commands,
+        "copy",
+        run["copy"],
+        "copy an index to another folder, to Milvus or from there, without the model",
+    )
+    copy.add_argument("source", metavar="FROM", help="folder or address of an index")
+    copy.add_argument("to", metavar="TO", help="folder or address, new or begun by this command")
+    copy.add_argument("--store", help="store of a new index, as for wva index")
+    copy.add_argument(
+        "--questions",
+        type=int,
+        default=20,
+        metavar="N",
+        help="sentences of the index that both are asked at the end (default 20; 0: none)",
+    )
+    copy.epilog = (
+        "It can be stopped at any time: the same command goes on. Documents that are there and "
+        "equal are left, others of the same model stay. Exit code 3: something is missing, or the "
+        "results differ. Uploaded files are not copied, but what is indexed of them."
+    )
     compact = _command(
         commands, "compact", run["compact"], "give back the disk space of what was deleted"
     )

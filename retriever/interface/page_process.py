@@ -26,6 +26,7 @@ from retriever.interface.page_server import ADDRESS, TERMINATED, server_command,
 from retriever.interface.remains import clear_collections
 from retriever.interface.terminal.characters import one_line
 from retriever.interface.terminal.printing import tell
+from retriever.storage.backends.opening import Place
 from retriever.types import IndexStateError, Progress, RetrieverError, UsageError
 
 START_SECONDS = 60
@@ -33,7 +34,7 @@ MIN_TOKEN_CHARACTERS = 8
 
 
 def serve_page(
-    index: Path,
+    index: Place,
     port: int,
     paths: Sequence[Path] = (),
     progress: Callable[[Progress], None] = lambda progress: None,
@@ -67,7 +68,8 @@ def serve_page(
     )
     try:
         _wait_until_healthy(page, port)
-        if not paths and not kind_of(index / CATALOG_FILE):
+        new = isinstance(index, Path) and not kind_of(index / CATALOG_FILE)
+        if not paths and new:
             hint = f"wva index PATH --index {one_line(str(index))}"
             where = one_line(str(index))
             tell(f"there is no index in {where} yet: make one on the page, or with {hint}")
@@ -101,7 +103,7 @@ def _validate_token(token: str) -> str:
 
 
 def _index_paths(
-    index: Path,
+    index: Place,
     paths: Sequence[Path],
     progress: Callable[[Progress], None],
     reading: Mapping[str, Any],

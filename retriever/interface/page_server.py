@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from retriever.interface.terminal.printing import PlainWriter
+from retriever.storage.backends.opening import Place, place_of
 from retriever.types import UsageError
 
 ADDRESS = "127.0.0.1"
@@ -53,14 +54,14 @@ _OPTIONS: Mapping[str, Any] = {
 
 
 def server_command(
-    index: Path,
+    index: Place,
     port: int,
     *,
     app: Path | None = None,
     no_token: bool = False,
     owned: bool = False,
 ) -> list[str]:
-    """The argument vector that serves `index` (a folder) on `http://127.0.0.1:port`.
+    """The argument vector that serves `index` on `http://127.0.0.1:port`.
 
     The process needs `server_environment`, or `no_token`. `app` is another script than the page.
     An `owned` server ends with the process that holds the other end of its standard input.
@@ -107,7 +108,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if chosen.owned:
         threading.Thread(target=_end_with_owner, name="owner", daemon=True).start()
     if chosen.app is None:
-        _answer_command_line(Path(chosen.index))
+        _answer_command_line(place_of(chosen.index))
     _print_plainly()
     sys.argv = [str(script), "--index", chosen.index]
     _serve(script, chosen.port, None if chosen.no_token else token)
@@ -129,7 +130,7 @@ def _print_plainly() -> None:
     sys.stdout, sys.stderr = PlainWriter(sys.stdout), PlainWriter(sys.stderr)
 
 
-def _answer_command_line(folder: Path) -> None:
+def _answer_command_line(place: Place) -> None:
     """Answer the searches of `wva search` in this index with the page's open index and model."""
     from retriever.interface.answering import Answering
 
@@ -138,10 +139,10 @@ def _answer_command_line(folder: Path) -> None:
         from retriever.interface.commands.searching import answer_request
 
         # By its name: the page is above this module, which starts it by its name as well.
-        shared = importlib.import_module("ui.resources").shared_index(folder, Index.open)
+        shared = importlib.import_module("ui.resources").shared_index(place, Index.open)
         return answer_request(shared.index, request)
 
-    Answering(folder, answer).start()
+    Answering(place, answer).start()
 
 
 def _serve(script: Path, port: int, token: str | None) -> None:

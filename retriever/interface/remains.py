@@ -17,16 +17,20 @@ from retriever.interface.collections import (
     publish_unpacked,
     uploads_folder,
 )
+from retriever.storage.backends.opening import Place
 from retriever.types import RetrieverError
 
 log = logging.getLogger(__name__)
 
 
-def clear_remains(folder: Path) -> None:
+def clear_remains(place: Place) -> None:
     """Complete or remove what killed processes left in an index's folder and beside it.
 
     This never fails: what cannot be done now is left for the next time.
     """
+    if not isinstance(place, Path):  # no file of it lies here
+        return
+    folder = place
     finish_deletions(folder.absolute().parent)
     if not is_index(folder):
         return
@@ -51,9 +55,9 @@ def clear_remains(folder: Path) -> None:
             durable.remove(entry)
 
 
-def clear_collections(home: Path) -> None:
+def clear_collections(home: Place) -> None:
     """As `clear_remains`, for all indexes in `home`, which may be an index itself."""
-    if is_index(home):
+    if not isinstance(home, Path) or is_index(home):
         clear_remains(home)
         return
     finish_deletions(home)

@@ -34,13 +34,15 @@ class Removed:
     receipt: str = ""
 
 
-def remove_files(index: Index, folder: Path, files: Iterable[tuple[str, str]]) -> Removed:
-    """Remove files, named by root and path, from the index in `folder`.
+def remove_files(index: Index, folder: Path | None, files: Iterable[tuple[str, str]]) -> Removed:
+    """Remove files, named by root and path, from the index in `folder`; None: it is in Milvus.
 
     Uploaded files are moved to the bin. A file in the user's own folder stays there, and the next
     sync of that folder indexes it again.
     """
     wanted = list(files)
+    if folder is None:
+        return Removed(index.discard(wanted))
     own = uploads_folder(folder)
     receipt = f"{int(time.time())}-{uuid.uuid4().hex[:8]}"
     bin_ = folder.resolve() / BIN / receipt

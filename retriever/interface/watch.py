@@ -7,6 +7,7 @@ told, and what was to be done is tried again.
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,9 +16,12 @@ from typing import TYPE_CHECKING, Protocol
 
 from filelock import FileLock, Timeout
 
+from retriever.cache import cache_folder
 from retriever.files.layout import WATCH_FILE
 from retriever.files.private import file_mode
 from retriever.reading.changes import QUIET_SECONDS, TooManyFoldersError, is_noise
+from retriever.storage.backends.milvus.address import Address
+from retriever.storage.backends.opening import Place, lasting
 from retriever.types import IndexStateError, RetrieverError
 
 if TYPE_CHECKING:
@@ -186,11 +190,15 @@ class Follower:
 
 
 class WatchLock:
-    """Held by the one process that follows the folders of an index."""
+    """Held by the one process that follows the folders of an index.
 
-    def __init__(self, index: Path) -> None:
+    Of an index in Milvus, it is the one process of this machine.
+    """
+
+    def __init__(self, index: Place) -> None:
         self.index = index
-        self._lock = FileLock(index / WATCH_FILE, mode=file_mode(index))
+        file = index / WATCH_FILE if isinstance(index, Path) else _lock_of(index)
+        self._lock = FileLock(file, mode=file_mode(file.parent))
 
     def acquire(self) -> None:
         """Raises IndexStateError if another process follows this index."""
@@ -210,6 +218,14 @@ class WatchLock:
     def release(self) -> None:
         """Release the lock, if it is held."""
         self._lock.release(force=True)
+
+
+def _lock_of(address: Address) -> Path:
+    """The lock of an index whose files are not here: in the user's cache."""
+    name = hashlib.sha256(str(lasting(address)).encode()).hexdigest()[:16]
+    folder = cache_folder() / "watch"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder / f"{name}.lock"
 
 
 __all__ = ["Changes", "Follower", "WatchLock", "Watched"]

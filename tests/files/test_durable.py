@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import uuid
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,26 @@ def test_what_is_being_written_is_not_swept(tmp_path: Path) -> None:
         assert durable.sweep(tmp_path) == 0
         assert names(tmp_path) == sorted([path.name, at.name])
     assert names(tmp_path) == []
+
+
+def test_what_is_made_again_after_it_was_swept_is_not_swept(tmp_path: Path, monkeypatch) -> None:
+    """A second sweep has opened the file before the first one removed it."""
+    lock, again = durable._lock, []
+
+    def late(file, *, wait: bool) -> bool:
+        Path(file.name).unlink()
+        monkeypatch.setattr(durable, "_lock", lock)
+        again.append(durable.temporary_file(tmp_path))  # its maker makes it again
+        monkeypatch.setattr(durable.uuid, "uuid4", lambda: uuid.UUID(path.name[1:33]))
+        again[0].__enter__()
+        return lock(file, wait=wait)
+
+    path = tmp_path / f".{uuid.uuid4().hex}.part"
+    path.touch()
+    monkeypatch.setattr(durable, "_lock", late)
+    assert durable.sweep(tmp_path) == 0
+    assert names(tmp_path) == [path.name]
+    again[0].__exit__(None, None, None)
 
 
 def _write_and_wait(folder: Path, started: multiprocessing.synchronize.Event) -> None:

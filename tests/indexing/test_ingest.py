@@ -16,7 +16,15 @@ from retriever.searching.match import general_questions
 from retriever.settings import ChunkSettings
 from retriever.storage.backends.embedded import EmbeddedBackend
 from retriever.storage.catalog import Reader
-from retriever.types import Chunk, Document, DocumentRow, Page, PageState, document_id
+from retriever.types import (
+    Chunk,
+    Document,
+    DocumentRow,
+    IndexStateError,
+    Page,
+    PageState,
+    document_id,
+)
 from tests.fakes import FakeEmbedder
 from tests.live import live, read
 
@@ -351,3 +359,21 @@ def test_chunks_are_fitted_to_the_model(most, expected) -> None:
     fitted = limit_chunking(ChunkSettings(224, 32), FakeEmbedder(max_tokens=most))
     assert (fitted.size, fitted.overlap) == expected
     assert limit_chunking(fitted, FakeEmbedder(max_tokens=most)) == fitted
+
+
+def test_known_vectors_stay_while_they_are_looked_up(backend: EmbeddedBackend) -> None:
+    """Another process that ends its run drops the vectors that no passage has."""
+    first = Ingest(backend, Plain(), CHUNKING)
+    add(first, "a", "the same text")
+    first.close()
+    backend.delete([document_id("", "a")])
+    backend.release()
+    second = Ingest(backend, Plain(), CHUNKING)
+    with (
+        EmbeddedBackend.open(backend.catalog.folder) as other,
+        pytest.raises(IndexStateError, match="another process is writing"),
+    ):
+        other.finish({})
+    add(second, "b", "the same text")
+    second.close()
+    assert read(backend, Reader.count_vectors) == 1

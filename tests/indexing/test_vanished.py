@@ -9,10 +9,17 @@ from pathlib import Path
 import pytest
 
 from retriever.index import Index
+from retriever.indexing import sync as sync_module
 from retriever.indexing.coverage import CoverageStatus, coverage_report
 from retriever.indexing.sync import SyncReport
 from retriever.types import UsageError
 from tests.fakes import FakeEmbedder
+
+
+@pytest.fixture(autouse=True)
+def one_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other processes read the same, and take seconds to start."""
+    monkeypatch.setattr(sync_module, "is_worth_processes", lambda files: False)
 
 
 @pytest.fixture

@@ -250,8 +250,8 @@ def test_a_folder_is_looked_at_before_it_is_added(tmp_path: Path) -> None:
         (str(folder), "the index itself"),
     ):
         with pytest.raises(UsageError, match=part):
-            collection.validate_folder(path, folder)
-    assert collection.validate_folder(f' "{tmp_path}/full" ', folder) == tmp_path / "full"
+            collection.validate_folder(path, [folder])
+    assert collection.validate_folder(f' "{tmp_path}/full" ', [folder]) == tmp_path / "full"
 
 
 # Names and descriptions

@@ -239,6 +239,21 @@ class DocumentsContract:
         backend.save_vectors(many, np.ones((5000, DIM), np.float32))
         assert live(backend).known_vectors([*many, "z"]) == set(many)
 
+    def test_the_keys_of_vectors_by_chunk(self, backend: Documents) -> None:
+        """Two equal texts share a vector; a chunk without one, and an unknown id, have no key."""
+        first = put(backend, "a.txt", "tea", "coffee")
+        second = put(backend, "b.txt", "tea")
+        bare = DocumentRow(document_id("docs", "c.txt"), "docs", "/root", "c.txt", "txt")
+        backend.upsert(bare, [Page(1, "milk")], [NewChunk(0, Span(0, 4), "")])
+        ids = {
+            text: chunk_id(row.id, page, Span(0, len(text)), text)
+            for row, page, text in ((first, 1, "tea"), (first, 2, "coffee"), (bare, 1, "milk"))
+        }
+        other = chunk_id(second.id, 1, Span(0, 3), "tea")
+        with backend.reading() as catalog:
+            found = catalog.vector_keys([*ids.values(), other, "0" * 16])
+        assert found == {ids["tea"]: _key("tea"), other: _key("tea"), ids["coffee"]: _key("coffee")}
+
     def test_finish_drops_vectors_without_a_chunk_but_keeps_queries(self, backend) -> None:
         put(backend, "a.txt", "kept")
         (kept,) = [f"{zlib.crc32(vector_of('kept').tobytes()):08x}"]

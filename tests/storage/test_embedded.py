@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -252,6 +253,44 @@ def test_a_second_writer_is_refused_until_the_first_has_finished(folder, backend
         with pytest.raises(IndexStateError, match="another process is writing"):
             backend.delete([])
     backend.delete([])
+
+
+@pytest.mark.parametrize("same", [True, False], ids=["same model", "other model"])
+def test_an_index_that_another_process_binds_first_keeps_its_vectors(
+    folder, backend, monkeypatch, *, same: bool
+) -> None:
+    """Both saw an empty index; the second one must not bind it anew, which drops all vectors."""
+    mine = settings() if same else settings("other", "w2")
+    writing = backend.catalog.writing
+
+    def late():
+        monkeypatch.setattr(backend.catalog, "writing", writing)
+        with EmbeddedBackend.open(folder) as first:
+            first.bind_embedder(settings(), ChunkSettings())
+            put(first, "a", "text")
+            first.finish({})
+        return writing()
+
+    monkeypatch.setattr(backend.catalog, "writing", late)
+    if same:
+        backend.bind_embedder(mine, ChunkSettings())
+    else:
+        with pytest.raises(IndexStateError, match="16-dimensional vectors of fake"):
+            backend.bind_embedder(mine, ChunkSettings())
+    assert len(live(backend).known_vectors([f"{zlib.crc32(vector_of('text').tobytes()):08x}"])) == 1
+
+
+def test_an_index_that_has_lost_all_its_vectors_can_be_written_to(folder, backend) -> None:
+    backend.bind_embedder(settings(), ChunkSettings())
+    put(backend, "a", "text")
+    with backend.catalog.writing() as writer:
+        writer.connection.execute("DELETE FROM vectors")
+    backend.calibrate(np.ones(DIM), np.ones(DIM), {})
+    backend.finish({})
+    put(backend, "b", "more")
+    backend.finish({})
+    with backend.snapshot() as now:
+        assert len(now.dense(vector_of("more"), 5).ids) == 1
 
 
 def test_progress_of_a_killed_run_is_not_shown(folder: Path, backend: EmbeddedBackend) -> None:

@@ -16,6 +16,7 @@ from retriever.interface import collections
 from retriever.interface.attention import needs_attention
 from retriever.interface.removal import empty_bin
 from retriever.settings import DEFAULT_MODEL
+from retriever.storage.backends.opening import Place
 from retriever.storage.catalog import CATALOG_FILE
 from retriever.types import RetrieverError, UsageError
 from ui import add_documents, attention, controls, file_table, job_status, removal, status
@@ -63,8 +64,10 @@ def show_collections(picker: CollectionPicker) -> None:
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="left"):
         st.html('<div class="wva-head"><h1>Collections</h1></div>', width="content")
         # The key changes with each new collection, which closes the popover.
-        with st.popover("New collection", key=f"new-{len(picker.found)}", icon=":material/add:"):
-            _show_new(picker)
+        if picker.has_folder:
+            label = f"new-{len(picker.found)}"
+            with st.popover("New collection", key=label, icon=":material/add:"):
+                _show_new(picker)
     if not picker.found:
         st.info(
             f"There is no collection in {escape_markdown(str(picker.home))} yet.",
@@ -75,11 +78,12 @@ def show_collections(picker: CollectionPicker) -> None:
             _show_card(picker, path)
     index = picker.shared_index()
     if index is not None:
-        empty_bin(index.path)
+        if index.folder is not None:
+            empty_bin(index.folder)
         _show_chosen(picker, index)
 
 
-def _show_card(picker: CollectionPicker, path: Path) -> None:
+def _show_card(picker: CollectionPicker, path: Place) -> None:
     """Show a collection: its name, size and state, a button to choose it, and a menu."""
     here = path == picker.chosen
     name = escape_html(path.name)
@@ -97,6 +101,8 @@ def _show_card(picker: CollectionPicker, path: Path) -> None:
                     on_click=choose,
                     args=(path,),
                 )
+            if not isinstance(path, Path):  # it is changed where the server is administered
+                return
             asked = st.menu_button(
                 f"Change {said}",
                 [_RENAME, _DESCRIBE, _DELETE],
@@ -112,7 +118,7 @@ def _show_card(picker: CollectionPicker, path: Path) -> None:
         _confirm_deletion(picker, path)
 
 
-def _facts(picker: CollectionPicker, path: Path) -> str:
+def _facts(picker: CollectionPicker, path: Place) -> str:
     """What a card says of its collection (HTML), or the error of opening it."""
     try:
         shared = shared_index(path, picker.open_index)
@@ -120,7 +126,7 @@ def _facts(picker: CollectionPicker, path: Path) -> str:
         needy = len(needs_attention(shared.coverage_report().files))
     except RetrieverError as error:
         return f'<p class="wva-note">{escape_html(str(error))}</p>'
-    said = collections.description(path)
+    said = collections.description(path) if isinstance(path, Path) else str(path)
     counts = [
         count_text(info["documents"], "document"),
         count_text(info["chunks"], "passage"),
@@ -141,12 +147,14 @@ def _megabytes(size: int) -> str:
     return f"{size / 1e6:,.0f} MB" if size >= 1e6 else f"{max(1, round(size / 1e3)):,} kB"
 
 
-def _last_change(path: Path, info: Mapping[str, Any]) -> str:
+def _last_change(path: Place, info: Mapping[str, Any]) -> str:
     """When the last run was, or the last change where it was no run; empty if that is unknown."""
     ran = str((info["last_run"] or {}).get("at") or "")
     if ran:
         seconds = datetime.now(UTC) - datetime.fromisoformat(ran)
         return f"Synced {ago(seconds.total_seconds())}"
+    if not isinstance(path, Path):
+        return ""
     files = [path / f"{CATALOG_FILE}{end}" for end in ("", "-wal")]
     times = [file.stat().st_mtime for file in files if file.exists()]
     return f"Changed {ago(time.time() - max(times))}" if times else ""

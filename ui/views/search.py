@@ -8,6 +8,7 @@ from pathlib import Path
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from retriever.storage.backends.opening import Place
 from ui import (
     controls,
     filters,
@@ -118,7 +119,8 @@ def _show_no_index(picker: CollectionPicker) -> None:
         icon=":material/folder_open:",
     )
     _show_command(picker.root)
-    status.wait_for_index(picker.root)
+    if isinstance(picker.root, Path):
+        status.wait_for_index(picker.root)
 
 
 def _show_empty(index: SharedIndex) -> None:
@@ -134,7 +136,7 @@ def _show_empty(index: SharedIndex) -> None:
     status.show_activity(index, shown=None, waiting=True)
 
 
-def _show_command(root: Path) -> None:
+def _show_command(root: Place) -> None:
     folder = shlex.quote(replace_unprintable(str(root)))
     st.code(f"wva index FOLDER --index {folder}", language=None, wrap_lines=True)
 

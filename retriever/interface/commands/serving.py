@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 
 from retriever.interface.commands.answering import named_chat
 from retriever.interface.commands.arguments import load_embedder, requested_embedder
@@ -24,16 +23,16 @@ def run_serve(options: argparse.Namespace) -> int:
     if options.no_index and options.index:
         raise UsageError("--no-index serves a model alone; leave it or --index out")
     from retriever.interface.server.run import Address, serve
-    from retriever.interface.server.served import Loading, Served, served_folders
+    from retriever.interface.server.served import Loading, Served, served_places
     from retriever.interface.server.token import server_token
 
     token, is_new = (None, False) if options.no_token else server_token(options.token_file or "")
     given = [] if options.no_index else options.index or [DEFAULT_INDEX]
-    folders = served_folders([Path(folder) for folder in given])
+    places = served_places(given)
     address = Address(options.host, options.port, tuple(options.allow_host))
 
     def ready(url: str) -> None:
-        what = f"{one_line(', '.join(folders))} and " if folders else ""
+        what = f"{one_line(', '.join(places))} and " if places else ""
         models = ", ".join(model.name for model in served.models)
         lines = [f"serving {what}the model {one_line(models)} at {url}; {url}/docs says how"]
         if is_new:
@@ -42,7 +41,7 @@ def run_serve(options: argparse.Namespace) -> int:
 
     load = load_embedder if options.no_index else requested_embedder
     loading = Loading(options.device, options.dtype, lambda: load(options))
-    served = Served(folders, loading, chat=named_chat(options))
+    served = Served(places, loading, chat=named_chat(options))
     serve(served, address, token, ready=ready)
     return DONE
 
@@ -53,19 +52,19 @@ def run_mcp(options: argparse.Namespace) -> int:
     _check_sdk()
     from retriever.interface.mcp.run import serve_http, serve_stdio
     from retriever.interface.server.run import Address
-    from retriever.interface.server.served import Loading, Served, served_folders
+    from retriever.interface.server.served import Loading, Served, served_places
     from retriever.interface.server.token import server_token
 
-    folders = served_folders([Path(folder) for folder in options.index or [DEFAULT_INDEX]])
+    places = served_places(options.index or [DEFAULT_INDEX])
     loading = Loading(options.device, options.dtype, lambda: requested_embedder(options))
-    served = Served(folders, loading)
+    served = Served(places, loading)
     if not options.http:
         serve_stdio(served)
         return DONE
     token, is_new = (None, False) if options.no_token else server_token(options.token_file or "")
 
     def ready(url: str) -> None:
-        tell(f"serving {one_line(', '.join(folders))} at {url}")
+        tell(f"serving {one_line(', '.join(places))} at {url}")
         if is_new:
             tell(f"token: {token}")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from retriever.interface.commands.output import DONE, FAILED, print_json
@@ -23,10 +22,11 @@ _SHOWN = 50  # findings
 def run_verify(options: argparse.Namespace) -> int:
     """Check an index; with `--repair`, mend what is damaged, and check it again."""
     from retriever.indexing.verify import repair_index, verify_index
+    from retriever.storage.backends.opening import place_of
 
-    folder, told = Path(options.index), _Printer()
+    place, told = place_of(options.index), _Printer()
     if not options.repair:
-        report = verify_index(folder, told)
+        report = verify_index(place, told)
         if options.json:
             print_json({**report.to_json(), "index": options.index})
         else:
@@ -35,9 +35,9 @@ def run_verify(options: argparse.Namespace) -> int:
     from retriever.index import Index
 
     def opened() -> Index:
-        return Index.open(folder, device=options.device, dtype=options.dtype)
+        return Index.open(place, device=options.device, dtype=options.dtype)
 
-    repaired = repair_index(folder, opened, told)
+    repaired = repair_index(place, opened, told)
     if options.json:
         print_json({**repaired.to_json(), "index": options.index})
     else:

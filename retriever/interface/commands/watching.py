@@ -16,6 +16,7 @@ from retriever.interface.commands.indexing import ProgressPrinter, sync_argument
 from retriever.interface.commands.output import DONE, print_json
 from retriever.interface.terminal.characters import one_line
 from retriever.interface.terminal.printing import out, tell
+from retriever.storage.backends.opening import files_of, place_of
 from retriever.types import RetrieverError, UsageError
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def run_watch(options: argparse.Namespace) -> int:
 
     _check(options)
     terminated = _Terminated()
-    lock = WatchLock(Path(options.index))
+    lock = WatchLock(place_of(options.index))
     try:
         with _Runs(options) as runs:
             paths = runs.paths()
@@ -44,7 +45,7 @@ def run_watch(options: argparse.Namespace) -> int:
                     changes,
                     _say,
                     _Printer(options).print,
-                    hide=(str(Path(options.index).resolve()),),
+                    hide=tuple(map(str, files_of(place_of(options.index)))),
                     poll=options.poll or 0.0,
                 )
             ).follow()
@@ -103,14 +104,15 @@ class _Runs:
         from retriever.index import Index
         from retriever.reading.scan import divide_reachable, place, targets
 
-        folder = Path(self.options.index)
-        if self.options.paths and not (folder / "catalog.sqlite").exists():
+        where = place_of(self.options.index)
+        new = isinstance(where, Path) and not (where / "catalog.sqlite").exists()
+        if self.options.paths and new:
             targets(self.options.paths, [])  # a wrong path must not leave an empty index behind
         self.embedder = requested_embedder(self.options)
-        self.index = self._open() if self.options.paths else Index.open(folder)
+        self.index = self._open() if self.options.paths else Index.open(where)
         rows = [row for row in self.index.documents() if row.root]
         known = [place(row.root, row.path) for row in rows]
-        hide = [folder.resolve()]
+        hide = files_of(where)
         if not self.options.paths:
             roots = sorted({row.root for row in rows})
             if not roots:
@@ -160,7 +162,7 @@ class _Runs:
 
         options = self.options
         return Index.open_or_create(
-            Path(options.index),
+            place_of(options.index),
             self.embedder,
             store=options.store,
             device=options.device,

@@ -77,7 +77,7 @@ def dify_routes(served: Served) -> APIRouter:
             hits = [hit for index in indexes.values() for hit in _hits(index, asked.query, options)]
             return as_json({"records": [_record(hit) for hit in hits]})
 
-        names = [asked.knowledge_id or next(iter(served.folders), "")]
+        names = [asked.knowledge_id or next(iter(served.places), "")]
         return await served.with_query(names, asked.query, options, records)
 
     return router

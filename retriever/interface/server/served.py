@@ -29,6 +29,7 @@ from retriever.interface.server.errors import NotFoundError
 from retriever.searching.options import Mode, SearchOptions, as_mode
 from retriever.searching.pipeline import parse_query
 from retriever.settings import DEFAULT_MODEL, EmbedderSettings
+from retriever.storage.backends.opening import Place, lasting, place_of
 from retriever.storage.catalog import CATALOG_FILE
 from retriever.types import BusyError, IndexStateError, RetrieverError, UsageError
 
@@ -101,11 +102,11 @@ class _Opened:
     """An open index, and the identity of its catalog."""
 
     index: ServedIndex
-    place: tuple[int, int] | None
+    catalog: tuple[int, int] | None
 
-    def is_current(self, folder: Path) -> bool:
-        """Whether the folder's index is still this one, with no model that it did not have."""
-        if _place(folder) not in (self.place, None):
+    def is_current(self, place: Place) -> bool:
+        """Whether the index at the place is still this one, with no model that it did not have."""
+        if _catalog(place) not in (self.catalog, None):
             return False
         return self.index.queue is not None or self.index.embedder_settings is None
 
@@ -129,7 +130,7 @@ class Served:
     `chat` is the model that writes answers, None for none.
     """
 
-    folders: Mapping[str, Path]
+    places: Mapping[str, Place]
     loading: Loading = field(default_factory=Loading)
     threads: int = THREADS
     max_waiting: int = MAX_WAITING
@@ -151,7 +152,7 @@ class Served:
             self._given = self.loading.embedder()
             if self._given is not None:
                 self._resident(self._given)
-            for name in self.folders:
+            for name in self.places:
                 self.index(name)
             if not self._models:  # no index has one yet
                 self._resident(_default_embedder(self.loading))
@@ -198,14 +199,14 @@ class Served:
 
     def index(self, name: str) -> ServedIndex:
         """An open index; one whose folder was replaced is opened again."""
-        if name not in self.folders:
-            there = ", ".join(map(repr, self.folders)) or "none: only the model is served"
+        if name not in self.places:
+            there = ", ".join(map(repr, self.places)) or "none: only the model is served"
             raise NotFoundError(f"there is no index {name!r} here; there are {there}", "index")
-        folder = self.folders[name]
+        place = self.places[name]
         with self._opening:
             known = self._indexes.get(name)
-            if known is None or not known.is_current(folder):
-                opened = _Opened(self._opened(folder), _place(folder))
+            if known is None or not known.is_current(place):
+                opened = _Opened(self._opened(place), _catalog(place))
                 if known is not None:  # requests may still read it: its files are closed after
                     weakref.finalize(known.index, known.index.backend.close)
                 self._indexes[name] = known = opened
@@ -213,11 +214,11 @@ class Served:
 
     def chosen(self, names: Sequence[str] = ()) -> dict[str, ServedIndex]:
         """The indexes of these names, all for none."""
-        if not self.folders:
+        if not self.places:
             raise NotFoundError("no index is served here, only a model", "index")
-        if names or len(self.folders) == 1:
-            return {name: self.index(name) for name in dict.fromkeys(names or self.folders)}
-        return {name: self._index_or_why(name) for name in self.folders}
+        if names or len(self.places) == 1:
+            return {name: self.index(name) for name in dict.fromkeys(names or self.places)}
+        return {name: self._index_or_why(name) for name in self.places}
 
     def _index_or_why(self, name: str) -> ServedIndex:
         """An open index, or what raises why it cannot be opened: the others answer without it."""
@@ -226,16 +227,16 @@ class Served:
         except RetrieverError as error:
             return cast(ServedIndex, _Unopened(error))
 
-    def _opened(self, folder: Path) -> ServedIndex:
-        """The index in a folder; its queue is None while it has no model yet."""
+    def _opened(self, place: Place) -> ServedIndex:
+        """The index at a place; its queue is None while it has no model yet."""
         loading = self.loading
-        index = ServedIndex.open(folder, self._given, device=loading.device, dtype=loading.dtype)
+        index = ServedIndex.open(place, self._given, device=loading.device, dtype=loading.dtype)
         try:
             settings = index.embedder_settings
             known = self._models.get(settings.fingerprint) if settings else None
             if known is not None and not index.ready:  # another index has loaded its model
                 index.close()
-                index = ServedIndex.open(folder, known.embedder)
+                index = ServedIndex.open(place, known.embedder)
             if settings is not None or index.ready:
                 index.queue = self._resident(index.embedder).queue
         except BaseException:
@@ -340,21 +341,21 @@ class Served:
         return await self.run(known, slow=slow)
 
 
-def served_folders(given: Sequence[Path]) -> dict[str, Path]:
-    """The indexes of these folders by name: each is an index, or holds several.
+def served_places(given: Sequence[str | Path]) -> dict[str, Place]:
+    """The indexes at these places by name: an address, or a folder that is one or holds several.
 
     Raises IndexStateError for a folder without an index, UsageError for two of one name.
     """
-    found: dict[str, Path] = {}
-    for folder in given:
-        indexes = list_indexes(folder)
+    found: dict[str, Place] = {}
+    for place in map(place_of, given):
+        indexes = list_indexes(place) if isinstance(place, Path) else [place]
         if not indexes:
             raise IndexStateError(
-                f"there is no index in {folder}: make one with wva index PATH --index {folder}"
+                f"there is no index in {place}: make one with wva index PATH --index {place}"
             )
         for index in indexes:
-            name = index.resolve().name
-            if name in found and found[name].resolve() != index.resolve():
+            name = lasting(index).name
+            if name in found and lasting(found[name]) != lasting(index):
                 raise UsageError(
                     f"two indexes are named {name!r}: {found[name]} and {index}; rename one"
                 )
@@ -374,10 +375,12 @@ def model_name(settings: EmbedderSettings) -> str:
     return path.name if path.is_absolute() or path.exists() else settings.model
 
 
-def _place(folder: Path) -> tuple[int, int] | None:
+def _catalog(place: Place) -> tuple[int, int] | None:
     """Device and inode of an index's catalog: whether its folder was replaced."""
+    if not isinstance(place, Path):
+        return None
     try:
-        status = (folder / CATALOG_FILE).stat()
+        status = (place / CATALOG_FILE).stat()
     except OSError:
         return None
     return status.st_dev, status.st_ino
@@ -390,5 +393,5 @@ __all__ = [
     "ServedIndex",
     "knowing",
     "model_name",
-    "served_folders",
+    "served_places",
 ]

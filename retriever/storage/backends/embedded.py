@@ -30,9 +30,10 @@ from retriever.storage.backends.protocols import ScoredIds
 from retriever.storage.backends.search_state import MAX_EXACT, SearchState, StateKeeper
 from retriever.storage.backends.snapshot import Snapshot
 from retriever.storage.backends.ties import top_k_ids, top_scores
-from retriever.storage.calibration import Calibration
+from retriever.storage.binding import checked_means, other_dimension, other_model, same_means
 from retriever.storage.catalog import Catalog, Matches, Reader, Writer, indexed_keys
 from retriever.storage.catalog.indexed_keys import IndexedKey
+from retriever.storage.catalog.lock import PATIENCE
 from retriever.storage.filters import Filter
 from retriever.storage.records import NewChunk, NewDocument, TermQuery, UnreadFile
 from retriever.storage.upkeep.backup import Backup, back_up
@@ -40,7 +41,7 @@ from retriever.storage.upkeep.compact import Compaction, compact
 from retriever.storage.vectors.exact import check_query, exact_scores, top_k
 from retriever.storage.vectors.faiss import factory_for, make_index, strip_id_map
 from retriever.storage.vectors.layered import within
-from retriever.types import Account, DocumentRow, IndexStateError, LeftOut, Page, UsageError
+from retriever.types import Account, DocumentRow, LeftOut, Page
 
 _CACHED_QUERIES = 8
 _CACHED_FILTERS = 4  # of 8 MB at most with a million chunks
@@ -165,18 +166,24 @@ class EmbeddedBackend:
     def bind_embedder(self, embedder: EmbedderSettings, chunks: ChunkSettings) -> None:
         """See `Documents.bind_embedder`. Chunk settings may differ; the last ones are stored."""
         with self._catalog.reading() as reader:
-            known = reader.embedder_settings()
-            chunking = reader.meta("chunking")
-            empty = not reader.count_chunks()
-        same_model = known is not None and known.fingerprint == embedder.fingerprint
-        if same_model and (chunking == asdict(chunks) or self._catalog.read_only):
+            same_model = self._is_bound(reader, embedder)
+            same_chunks = reader.meta("chunking") == asdict(chunks)
+        if same_model and (same_chunks or self._catalog.read_only):
             return
-        if known is not None and not same_model and not empty:
-            raise IndexStateError(_other_model(self._catalog.folder, known, embedder))
         with self._catalog.writing() as writer:
-            if not same_model:
+            # Meanwhile another process may have bound the index, and written to it.
+            if not self._is_bound(writer, embedder):
                 _bind(writer, embedder)
             writer.set_meta("chunking", asdict(chunks))
+
+    def _is_bound(self, reader: Reader, embedder: EmbedderSettings) -> bool:
+        """Whether the index is the embedder's. Raises IndexStateError if it is another one's."""
+        known = reader.embedder_settings()
+        if known is not None and known.fingerprint == embedder.fingerprint:
+            return True
+        if known is not None and reader.count_chunks():
+            raise other_model(self._catalog.folder, known, embedder)
+        return False
 
     # Writing
 
@@ -271,8 +278,8 @@ class EmbeddedBackend:
             with self._catalog.reading() as reader:
                 dimension = reader.dimension()
                 before = reader.calibration()
-            means = _checked_means(passage_mean, query_mean, dimension)
-            if before is not None and _same(before[1], means):
+            means = checked_means(passage_mean, query_mean, dimension)
+            if before is not None and same_means(before[1], means):
                 with self._catalog.writing() as writer:
                     writer.set_calibration(means, facts)
             else:
@@ -311,11 +318,8 @@ class EmbeddedBackend:
         """See `Documents.release`; without a checkpoint of the log it is faster."""
         self._catalog.release(checkpoint=checkpoint)
 
-    def acquire(self, seconds: float) -> None:
-        """Take the writer lock before a change, and wait for another process for so long.
-
-        Raises IndexStateError if it still writes then.
-        """
+    def acquire(self, seconds: float = PATIENCE) -> None:
+        """See `Documents.acquire`."""
         self._catalog.acquire(seconds)
 
     def back_up(self, to: Path) -> Backup:
@@ -327,6 +331,11 @@ class EmbeddedBackend:
         return compact(self._catalog, dry_run=dry_run)
 
     # Indexed keys: see `retriever.storage.catalog.indexed_keys`
+
+    def indexed_keys(self) -> list[IndexedKey]:
+        """See `Documents.indexed_keys`."""
+        with self._catalog.reading() as reader:
+            return indexed_keys.every(reader.connection)
 
     def put_keys(self, keys: Sequence[IndexedKey], *, keep_groups: bool = False) -> None:
         """Note when keys were seen, and their groups unless those are kept."""
@@ -647,10 +656,7 @@ def _bind(writer: Writer, embedder: EmbedderSettings) -> None:
         writer.forget_vectors()
         writer.set_meta("background", None)
     elif known is not None and known != embedder.dimension:
-        raise UsageError(
-            f"the index holds {known}-dimensional vectors; {embedder.model} gives "
-            f"{embedder.dimension} dimensions"
-        )
+        raise other_dimension(known, embedder)
     writer.set_meta("embedder", embedder.to_json())
     writer.set_meta("dimension", embedder.dimension)
 
@@ -659,39 +665,6 @@ def _background_facts(known: Mapping[str, Any] | None) -> dict[str, Any] | None:
     """The facts of the match scale for `info`, without its scores."""
     facts = None if known is None else known.get("facts")
     return facts and dict(facts)
-
-
-def _other_model(folder: Path, known: EmbedderSettings, given: EmbedderSettings) -> str:
-    return (
-        f"the index in {folder} holds {known.dimension}-dimensional vectors of "
-        f"{_named(known)}; the embedder gives {given.dimension} dimensions of {_named(given)}; "
-        f"use the first, or build a new index"
-    )
-
-
-def _named(settings: EmbedderSettings) -> str:
-    return (
-        f"{settings.model} (layers {settings.layers[0]}-{settings.layers[-1]}, "
-        f"weights {settings.weights[:8]}, prompts {settings.fingerprint})"
-    )
-
-
-def _checked_means(passage: Vectors, query: Vectors, dimension: int | None) -> Calibration:
-    means = Calibration(np.asarray(passage, dtype=np.float32), np.asarray(query, dtype=np.float32))
-    for mean in (means.passage_mean, means.query_mean):
-        if mean.ndim != 1 or (dimension is not None and len(mean) != dimension):
-            raise UsageError(
-                f"a mean of shape {mean.shape} does not fit the index's {dimension} dimensions"
-            )
-        if not np.isfinite(mean).all():
-            raise UsageError("a mean holds NaN or infinity; the calibration was not changed")
-    return means
-
-
-def _same(one: Calibration, other: Calibration) -> bool:
-    return np.array_equal(one.passage_mean, other.passage_mean) and np.array_equal(
-        one.query_mean, other.query_mean
-    )
 
 
 __all__ = ["EmbeddedBackend", "EmbeddedPassages", "FilterCache", "MatchCache"]

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from retriever.arrays import DoubleScores, Keys, Scores, Vectors
 from retriever.settings import ChunkSettings, EmbedderSettings
 from retriever.storage.calibration import Calibration
+from retriever.storage.catalog.lock import PATIENCE
 from retriever.storage.filters import Filter
 from retriever.storage.records import (
     LeftOutTexts,
@@ -36,6 +37,7 @@ from retriever.types import Account, Chunk, DocumentRow, LeftOut, Page
 
 if TYPE_CHECKING:
     from retriever.storage.backends.snapshot import Snapshot
+    from retriever.storage.catalog.indexed_keys import IndexedKey
     from retriever.storage.upkeep.backup import Backup
     from retriever.storage.upkeep.compact import Compaction
 
@@ -259,6 +261,9 @@ class CatalogReader(Vocabulary, Protocol):
     def known_vectors(self, keys: Sequence[str]) -> set[str]:
         """The subset of `keys` whose raw vectors are stored."""
 
+    def vector_keys(self, chunk_ids: Sequence[str]) -> Mapping[str, str]:
+        """Chunk ids → the keys of their raw vectors; chunks without a vector are left out."""
+
     def load_vectors(self, keys: Sequence[str]) -> Vectors:
         """Raw vectors (n, dim) in the order of `keys`. Raises KeyError naming a missing one."""
 
@@ -278,6 +283,13 @@ class Documents(Protocol):
 
         With `dense=False`, vectors are loaded only on first use.
         """
+
+    @property
+    def preferred_model(self) -> str:
+        """The model chosen for a new index; empty for the default model."""
+
+    def prefer_model(self, model: str) -> None:
+        """Replace `preferred_model`; only `bind_embedder` binds it."""
 
     @property
     def ocr_languages(self) -> str:
@@ -369,11 +381,24 @@ class Documents(Protocol):
     def set_unread(self, files: Sequence[UnreadFile]) -> None:
         """Replace the list of files that gave no document."""
 
+    def indexed_keys(self) -> list[IndexedKey]:
+        """The keys that indexing programs noted, see `retriever.storage.catalog.indexed_keys`."""
+
+    def put_keys(self, keys: Sequence[IndexedKey], *, keep_groups: bool = False) -> None:
+        """Note when keys were seen, and their groups unless those are kept."""
+
     def set_progress(self, progress: Mapping[str, Any] | None) -> None:
         """Publish the progress of a running sync to other processes; None at its end."""
 
     def finish(self, report: Mapping[str, Any]) -> None:
         """End a sync: store the report, drop unreferenced vectors, release the writer lock."""
+
+    def acquire(self, seconds: float = PATIENCE) -> None:
+        """Take the writer lock before a change, and wait for another process for so long.
+
+        What is read then stays true until the lock is released. Raises IndexStateError if another
+        process still writes.
+        """
 
     def release(self) -> None:
         """Release the writer lock, if it is held, without ending a sync."""

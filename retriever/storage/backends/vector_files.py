@@ -133,6 +133,10 @@ def _written(folder: Path, reader: Reader, means: Calibration | None) -> VectorF
             path = row_path(folder / file)
             rows = RowWriter(path, reader.dimension() or 0, rows=not exact)
         store = build_store(reader, means, factory, count, rows)
+        if not len(store):  # the catalog has lost them: see `wva verify`
+            if rows is not None:
+                rows.abandon()
+            return None
         size, sha256 = store.write(folder / file)
         if rows is not None:
             rows.finish(sha256)

@@ -5,12 +5,12 @@ It needs no database, so that any process can do it ahead of the one that writes
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 from retriever.storage.catalog import fulltext
 from retriever.storage.catalog.margins import margin_texts
 from retriever.storage.records import NewChunk, PassageTerms
-from retriever.types import Page, chunk_id
+from retriever.types import DocumentRow, Page, UsageError, chunk_id
 
 
 def distinct(
@@ -23,6 +23,31 @@ def distinct(
         text = text_of(pages, chunk)
         unique.setdefault(chunk_id(document, page.number, chunk.span, text, page.label), chunk)
     return unique
+
+
+def check_chunks(
+    row: DocumentRow,
+    pages: Sequence[Page],
+    new_chunks: Sequence[NewChunk],
+    vectors: Container[str],
+) -> None:
+    """Raise UsageError for a chunk that is not on its page, or whose vector's key is not stored.
+
+    `vectors` has the empty key, which is that of a chunk without a vector.
+    """
+    for chunk in new_chunks:
+        if not 0 <= chunk.page < len(pages):
+            raise UsageError(
+                f"{row.path}: a chunk is on page position {chunk.page}, which "
+                f"does not exist; the document has {len(pages)} pages"
+            )
+        if not 0 <= chunk.span.start <= chunk.span.end <= len(pages[chunk.page].text):
+            raise UsageError(f"{row.path}: a chunk's span {chunk.span} lies outside its page")
+        if chunk.vector not in vectors:
+            raise UsageError(
+                f"{row.path}: the vector {chunk.vector!r} of a chunk was not "
+                "saved; save the vectors before the document"
+            )
 
 
 def text_of(pages: Sequence[Page], chunk: NewChunk) -> str:
@@ -45,4 +70,4 @@ def analyse_chunks(
     ]
 
 
-__all__ = ["analyse_chunks", "distinct", "text_of"]
+__all__ = ["analyse_chunks", "check_chunks", "distinct", "text_of"]

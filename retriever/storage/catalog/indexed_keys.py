@@ -75,6 +75,19 @@ def known(connection: sqlite3.Connection, namespace: str, keys: Sequence[str]) -
     return found
 
 
+def every(connection: sqlite3.Connection) -> list[IndexedKey]:
+    """All keys of all namespaces, in order."""
+    if not _exists(connection):
+        return []
+    rows = connection.execute(
+        "SELECT namespace, key, seen, grouping FROM indexed_keys ORDER BY namespace, key"
+    )
+    return [
+        IndexedKey(unblob(namespace), unblob(key), seen, None if group is None else unblob(group))
+        for namespace, key, seen, group in rows
+    ]
+
+
 def listed(
     connection: sqlite3.Connection,
     namespace: str,
@@ -141,4 +154,4 @@ def _marks(values: Sequence[str]) -> str:
     return ", ".join("?" * len(values))
 
 
-__all__ = ["IndexedKey", "add_table", "known", "last_seen", "listed", "put", "remove"]
+__all__ = ["IndexedKey", "add_table", "every", "known", "last_seen", "listed", "put", "remove"]

@@ -9,7 +9,7 @@ from filelock import FileLock, Timeout
 from retriever.files.private import file_mode
 from retriever.types import IndexStateError
 
-_PATIENCE = 0.5  # seconds; `held_by_anyone` holds the lock for microseconds, a writer for long
+PATIENCE = 0.5  # seconds; `held_by_anyone` holds the lock for microseconds, a writer for long
 _PAUSE = 0.01
 
 
@@ -25,7 +25,7 @@ class WriterLock:
         """Whether this object holds the lock."""
         return self._lock.is_locked
 
-    def acquire(self, patience: float = _PATIENCE) -> None:
+    def acquire(self, patience: float = PATIENCE) -> None:
         """Acquire the lock; IndexStateError if another writer holds it for `patience` seconds."""
         if self.held:
             return

@@ -540,6 +540,14 @@ class Reader:
         rows = self._among("SELECT key FROM vectors WHERE key", [blob(key) for key in keys])
         return {unblob(key) for (key,) in rows}
 
+    def vector_keys(self, chunk_ids: Sequence[str]) -> dict[str, str]:
+        """Chunk ids → the keys of their raw vectors; chunks without a vector are left out."""
+        rows = self._among(
+            "SELECT c.id, v.key FROM chunks c JOIN vectors v ON v.number = c.vector WHERE c.id",
+            [blob(id_) for id_ in chunk_ids],
+        )
+        return {unblob(id_): unblob(key) for id_, key in rows}
+
     def load_vectors(self, keys: Sequence[str]) -> Vectors:
         """Raw vectors (n, dim) by vector key; KeyError names a missing one."""
         select, join = self._seal(seals.VECTOR, "v")

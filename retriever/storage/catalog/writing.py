@@ -9,13 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from typing import Any, cast
 
-import numpy as np
-
 from retriever.arrays import Vectors
-from retriever.settings import EmbedderSettings
+from retriever.storage.binding import checked_vectors, wrong_dimension
 from retriever.storage.calibration import Calibration
 from retriever.storage.catalog import fulltext
-from retriever.storage.catalog.analysis import analyse_chunks, distinct, text_of
+from retriever.storage.catalog.analysis import analyse_chunks, check_chunks, distinct, text_of
 from retriever.storage.catalog.reading import Reader, VectorFile
 from retriever.storage.catalog.schema import (
     add_accounts,
@@ -71,11 +69,7 @@ class Writer(Reader):
 
     def save_vectors(self, keys: Sequence[str], vectors: Vectors) -> None:
         """Store raw vectors (n, dim) by key; an existing key keeps its vector."""
-        array = np.asarray(vectors, dtype=np.float32)
-        if array.ndim != 2 or len(array) != len(keys):
-            raise UsageError(f"{len(keys)} keys need as many vectors; the array is {array.shape}")
-        if not np.isfinite(array).all():
-            raise UsageError("a vector holds NaN or infinity; it cannot be searched")
+        array = checked_vectors(keys, vectors)
         if not len(array):
             return
         self._check_dimension(array.shape[1])
@@ -89,12 +83,7 @@ class Writer(Reader):
         if known is None:
             self.set_meta("dimension", dimension)
         elif known != dimension:
-            settings = self.meta("embedder")
-            model = EmbedderSettings.from_json(settings).model if settings else "another model"
-            raise UsageError(
-                f"the index holds {known}-dimensional vectors of {model}; "
-                f"these have {dimension} dimensions"
-            )
+            raise wrong_dimension(known, self.embedder_settings(), dimension)
 
     def attach(self, chunks: Mapping[int, str]) -> int:
         """Give chunks (by key) without a vector the stored vector with this vector key.
@@ -201,19 +190,7 @@ class Writer(Reader):
         wanted = {blob(chunk.vector) for chunk in new_chunks if chunk.vector}
         rows = self._among("SELECT key, number FROM vectors WHERE key", wanted)
         numbers = {"": 0} | {unblob(key): int(number) for key, number in rows}
-        for chunk in new_chunks:
-            if not 0 <= chunk.page < len(pages):
-                raise UsageError(
-                    f"{row.path}: a chunk is on page position {chunk.page}, which "
-                    f"does not exist; the document has {len(pages)} pages"
-                )
-            if not 0 <= chunk.span.start <= chunk.span.end <= len(pages[chunk.page].text):
-                raise UsageError(f"{row.path}: a chunk's span {chunk.span} lies outside its page")
-            if chunk.vector not in numbers:
-                raise UsageError(
-                    f"{row.path}: the vector {chunk.vector!r} of a chunk was not "
-                    "saved; save the vectors before the document"
-                )
+        check_chunks(row, pages, new_chunks, numbers)
         return numbers
 
     def _insert_document(self, row: DocumentRow, pages: Sequence[Page], chunks: int) -> int:

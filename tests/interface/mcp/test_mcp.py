@@ -72,7 +72,7 @@ async def test_search_gives_ids_first_and_the_best_sentence(served: Served) -> N
     assert list(first)[:3] == ["id", "title", "url"]
     assert first["path"] == "cats.txt"
     assert first["sentence"] == TEXTS["cats.txt"]
-    with Index.open(served.folders["pets"], FakeEmbedder()) as index:
+    with Index.open(served.places["pets"], FakeEmbedder()) as index:
         hits = index.search(QUESTION, 2)
     assert [one["id"] for one in found["results"]] == [f"pets/{hit.chunk.id}" for hit in hits]
     assert [one["score"] for one in found["results"]] == [hit.score for hit in hits]
@@ -94,7 +94,7 @@ async def test_fetch_reads_passages_and_documents_a_part_at_a_time(served: Serve
 
 
 async def test_similar_is_brute_force_over_vectors(served: Served) -> None:
-    with Index.open(served.folders["pets"], FakeEmbedder()) as index, index.snapshot() as now:
+    with Index.open(served.places["pets"], FakeEmbedder()) as index, index.snapshot() as now:
         ids = [chunk.id for row in index.documents() for chunk in index.chunks(row.id)]
         vectors = dict(zip(ids, now.passages.vectors(ids), strict=True))
     first = ids[0]

@@ -25,7 +25,7 @@ def command(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], notes: Running
 ) -> Any:
     """Runs a command on the index that is served, and gives its JSON."""
-    folder = notes.served.folders["notes"]
+    folder = notes.served.places["notes"]
     opened = Index.open.__func__  # type: ignore[attr-defined]
     monkeypatch.setattr(
         Index, "open", classmethod(lambda cls, path, *_, **__: opened(cls, path, FakeEmbedder()))

@@ -22,7 +22,7 @@ from retriever.interface import cli
 from retriever.interface.commands import serving
 from retriever.interface.page_server import TERMINATED
 from retriever.interface.server.run import Address, bound
-from retriever.interface.server.served import served_folders
+from retriever.interface.server.served import served_places
 from retriever.interface.server.token import server_token
 from retriever.types import IndexStateError, UsageError
 from tests.interface.server.running import make_index
@@ -202,12 +202,12 @@ def test_a_folder_of_indexes_and_indexes_of_one_name(tmp_path: Path) -> None:
         Index.open_or_create(tmp_path / "home" / name).close()
     Index.open_or_create(tmp_path / "other" / "a").close()
     home, other = tmp_path / "home", tmp_path / "other"
-    assert served_folders([home]) == {"a": home / "a", "b": home / "b"}
-    assert served_folders([home / "b", home / "b"]) == {"b": home / "b"}
+    assert served_places([home]) == {"a": home / "a", "b": home / "b"}
+    assert served_places([home / "b", home / "b"]) == {"b": home / "b"}
     with pytest.raises(UsageError, match="two indexes are named 'a'"):
-        served_folders([home, other])
+        served_places([home, other])
     with pytest.raises(IndexStateError, match="make one with wva index PATH"):
-        served_folders([tmp_path / "missing"])
+        served_places([tmp_path / "missing"])
 
 
 def test_two_indexes_of_one_model_load_it_once(tmp_path: Path, model: Path) -> None:

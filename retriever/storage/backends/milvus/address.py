@@ -47,6 +47,22 @@ class Address:
         """Whether it is Milvus Lite in a file, which one process may open at a time."""
         return "://" not in self.uri
 
+    @property
+    def name(self) -> str:
+        """The name of the index for display: that of the collection, or of the file of Lite."""
+        if self.is_lite and self.collection == COLLECTION:
+            return Path(self.uri).stem
+        return self.collection
+
+    def absolute(self) -> Address:
+        """The same place, whatever becomes of the current folder."""
+        if not self.is_lite:
+            return self
+        return Address(self.uri, self.collection, f"milvus+file:{self.uri}#{self.collection}")
+
+    def __str__(self) -> str:
+        return self.text
+
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read an address. Raises UsageError with the forms that there are."""

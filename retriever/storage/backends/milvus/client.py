@@ -22,7 +22,9 @@ TRIES = 6
 FIRST_WAIT = 0.25
 """Seconds before the second try; each later wait is twice as long."""
 MAX_ROWS = 500
-"""Rows of one upsert: with text and vectors a few megabytes, far below the limit of 64."""
+"""Rows of one upsert."""
+MAX_SENT = 16 * 2**20
+"""Bytes of one upsert, about, far below the limit of 64 MB."""
 MAX_FOUND = 16_384
 """The most rows that Milvus returns from one search or query."""
 _AWAY = ("UNAVAILABLE", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED")
@@ -82,6 +84,13 @@ class Connection:
             "read",
         )
 
+    def all(self, collection: str, where: str, fields: Sequence[str]) -> list[Row]:
+        """All rows that match an expression, in any order; for a few small fields."""
+        found = self.query(collection, where, fields)
+        if len(found) < MAX_FOUND:
+            return found
+        return [row for rows in self.scan(collection, where, fields, MAX_FOUND) for row in rows]
+
     def count(self, collection: str, where: str = "") -> int:
         """The number of rows that match an expression."""
         found = self._tried(
@@ -137,14 +146,16 @@ class Connection:
 
     # Writing
 
-    def upsert(self, collection: str, rows: Sequence[Row]) -> None:
-        """Write rows, replacing those with the same primary keys."""
+    def upsert(self, collection: str, rows: Sequence[Row], *, partial: bool = False) -> None:
+        """Write rows, replacing those with the same primary keys.
+
+        With `partial` the other fields of existing rows stay as they are.
+        """
         with self._writing:
-            for start in range(0, len(rows), MAX_ROWS):
-                some = list(rows[start : start + MAX_ROWS])
+            for some in _sendable(rows):
 
                 def write(some: list[Row] = some) -> None:
-                    self.client.upsert(collection, some)
+                    self.client.upsert(collection, some, partial_update=partial)
 
                 self._tried(write, "write")
 
@@ -186,6 +197,28 @@ class Connection:
         return IndexStateError(f"Milvus at {self.address.text} could not {what}: {told}")
 
 
+def _sendable(rows: Sequence[Row]) -> Iterator[list[Row]]:
+    """The rows in parts of a size that a server takes."""
+    some: list[Row] = []
+    size = 0
+    for row in rows:
+        more = sum(_size(value) for value in row.values())
+        if some and (len(some) == MAX_ROWS or size + more > MAX_SENT):
+            yield some
+            some, size = [], 0
+        some.append(row)
+        size += more
+    if some:
+        yield some
+
+
+def _size(value: object) -> int:
+    """The bytes of a value, about."""
+    if isinstance(value, str):
+        return len(value) * (1 if value.isascii() else 3)
+    return int(getattr(value, "nbytes", 8))
+
+
 def is_away(error: Exception) -> bool:
     """Whether a later try may succeed."""
     code = getattr(error, "code", None)
@@ -193,4 +226,13 @@ def is_away(error: Exception) -> bool:
     return name in _AWAY or any(word in str(error) for word in (*_AWAY, "Fail connecting"))
 
 
-__all__ = ["FIRST_WAIT", "MAX_FOUND", "MAX_ROWS", "TRIES", "Connection", "Row", "is_away"]
+__all__ = [
+    "FIRST_WAIT",
+    "MAX_FOUND",
+    "MAX_ROWS",
+    "MAX_SENT",
+    "TRIES",
+    "Connection",
+    "Row",
+    "is_away",
+]

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from retriever.storage.backends.milvus import schema
-from retriever.storage.backends.milvus.client import Connection, Row
-from retriever.storage.backends.milvus.values import loaded, quoted, segments, stored
+from retriever.storage.backends.milvus.client import MAX_ROWS, Connection, Row
+from retriever.storage.backends.milvus.values import listed, loaded, quoted, segments, stored
 
 _SEGMENTS = "\ue001"  # begins the value of a record that has segments; no stored text has it
 _SEGMENT = "\ue002"  # in the id of a segment
@@ -21,7 +21,7 @@ _NOTHING = [0.0, 0.0]
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A named value. `owner` is the document that it belongs to; `number` is for its own use."""
+    """A named value. `owner` is what it belongs to, as a document; `number` is for its own use."""
 
     id: str
     value: str = ""
@@ -51,15 +51,19 @@ class Records:
         found = self.get([id_]).get(id_)
         return None if found is None else found.value
 
-    def beginning(self, prefix: str) -> Iterator[Record]:
-        """The records whose ids begin with `prefix`, in any order."""
-        where = f"id >= {quoted(prefix)} and id < {quoted(_after(prefix))}"
-        yield from self._found(where)
+    def beginning(self, prefix: str, where: str = "") -> Iterator[Record]:
+        """The records whose ids begin with `prefix`, in any order; `where` is another condition."""
+        condition = beginning(prefix)
+        yield from self._found(f"{condition} and {where}" if where else condition)
+
+    def ids_beginning(self, prefix: str) -> Iterator[str]:
+        """The ids of `beginning`, as they are stored, and those of segments."""
+        for rows in self._connection.scan(self._collection, beginning(prefix), ("id",)):
+            yield from (row["id"] for row in rows)
 
     def of(self, owners: Sequence[str]) -> Iterator[Record]:
-        """The records of some documents, in any order."""
-        names = ", ".join(quoted(owner) for owner in owners)
-        yield from self._found(f"owner in [{names}]")
+        """The records of some owners, in any order."""
+        yield from self._found(f"owner in {listed(owners)}")
 
     def put(self, records: Iterable[Record]) -> None:
         """Write records, replacing those with the same ids."""
@@ -67,7 +71,7 @@ class Records:
         for record in records:
             parts = segments(stored(record.value))
             id_ = stored(record.id)
-            common = {"owner": record.owner, "number": record.number, "nothing": _NOTHING}
+            common = {"owner": stored(record.owner), "number": record.number, "nothing": _NOTHING}
             if len(parts) == 1:
                 rows.append({"id": id_, "value": parts[0], **common})
                 continue
@@ -81,20 +85,22 @@ class Records:
 
     def delete(self, ids: Sequence[str]) -> None:
         """Delete records; segments of a long value go with `delete_beginning` of its id."""
-        if ids:
-            names = ", ".join(quoted(id_) for id_ in ids)
-            self._connection.delete(self._collection, f"id in [{names}]")
+        self._delete_where("id", ids)
 
     def delete_beginning(self, prefix: str) -> None:
         """Delete the records whose ids begin with `prefix`."""
-        where = f"id >= {quoted(prefix)} and id < {quoted(_after(prefix))}"
-        self._connection.delete(self._collection, where)
+        self._connection.delete(self._collection, beginning(prefix))
 
-    def delete_of(self, owners: Sequence[str]) -> None:
-        """Delete the records of some documents."""
-        if owners:
-            names = ", ".join(quoted(owner) for owner in owners)
-            self._connection.delete(self._collection, f"owner in [{names}]")
+    def delete_of(self, owners: Sequence[str], where: str = "") -> None:
+        """Delete the records of some owners; `where` is another condition."""
+        self._delete_where("owner", owners, where)
+
+    def _delete_where(self, field: str, values: Sequence[str], where: str = "") -> None:
+        for start in range(0, len(values), MAX_ROWS):
+            condition = f"{field} in {listed(values[start : start + MAX_ROWS])}"
+            self._connection.delete(
+                self._collection, f"{condition} and {where}" if where else condition
+            )
 
     def _found(self, where: str) -> Iterator[Record]:
         for rows in self._connection.scan(self._collection, where, _FIELDS):
@@ -118,11 +124,16 @@ class Records:
                 value = "".join(
                     parts.get(_segment(row["id"], at), "") for at in range(1, count + 1)
                 )
-            yield Record(loaded(row["id"]), loaded(value), int(row["number"]), row["owner"])
+            yield Record(loaded(row["id"]), loaded(value), int(row["number"]), loaded(row["owner"]))
 
 
 def _segment(id_: str, at: int) -> str:
     return f"{id_}{_SEGMENT}{at}"
+
+
+def beginning(prefix: str) -> str:
+    """The condition of ids that begin with `prefix`, which ends with an ASCII character."""
+    return f"id >= {quoted(prefix)} and id < {quoted(_after(prefix))}"
 
 
 def _after(prefix: str) -> str:
@@ -130,4 +141,4 @@ def _after(prefix: str) -> str:
     return prefix[:-1] + chr(ord(prefix[-1]) + 1)
 
 
-__all__ = ["Record", "Records"]
+__all__ = ["Record", "Records", "beginning"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable
 
@@ -16,6 +17,7 @@ _MARK = "\ue000"  # private use: it begins the four hexadecimal digits of what c
 _UNSTORABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ue000-\ue002]")
 _STORED = re.compile(f"{_MARK}([0-9a-f]{{4}})")
 _FIRST = 2**63
+_PLAIN = re.compile(r"[0-9A-Za-z_.:-]{1,60}")
 
 
 def key_of(chunk_id: str) -> int:
@@ -49,6 +51,18 @@ def keys_of(chunk_ids: Iterable[str]) -> Keys:
         except ValueError:
             continue
     return np.array(found, dtype=np.int64)
+
+
+def document_name(document_id: str) -> str:
+    """A document's id as it stands in rows: a hash of an id that is long or has odd characters.
+
+    >>> document_name("00c0ffee00c0ffee"), len(document_name("a" * 99))
+    ('00c0ffee00c0ffee', 41)
+    """
+    if _PLAIN.fullmatch(document_id):
+        return document_id
+    data = document_id.encode("utf-8", "surrogatepass")
+    return "~" + hashlib.sha256(data).hexdigest()[:40]
 
 
 def stored(text: str) -> str:
@@ -99,4 +113,24 @@ def quoted(text: str) -> str:
     return '"' + escaped.replace("\n", "\\n").replace("\t", "\\t") + '"'
 
 
-__all__ = ["MAX_BYTES", "id_of", "key_of", "keys_of", "loaded", "quoted", "segments", "stored"]
+def listed(texts: Iterable[str]) -> str:
+    """Texts as a list in Milvus' expressions.
+
+    >>> print(listed(["a", "b"]))
+    ["a", "b"]
+    """
+    return f"[{', '.join(map(quoted, texts))}]"
+
+
+__all__ = [
+    "MAX_BYTES",
+    "document_name",
+    "id_of",
+    "key_of",
+    "keys_of",
+    "listed",
+    "loaded",
+    "quoted",
+    "segments",
+    "stored",
+]

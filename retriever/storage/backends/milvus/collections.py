@@ -1,0 +1,61 @@
+"""`Collections`: an index's three collections, and the rows of passages in them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from retriever.storage.backends.milvus import schema
+from retriever.storage.backends.milvus.client import MAX_ROWS, Connection, Row
+from retriever.storage.backends.milvus.records import Records
+
+
+class Collections:
+    """The collections of one index. Those of passages and vectors may not be there yet."""
+
+    def __init__(self, connection: Connection, index: str) -> None:
+        self.connection = connection
+        self.index = index
+        self.records = Records(connection, index)
+        self.passages = schema.passages(index)
+        self.vectors = schema.vectors(index)
+
+    def exists(self) -> bool:
+        """Whether there is an index."""
+        name = schema.records(self.index)
+        return self.connection.change("look", lambda client: bool(client.has_collection(name)))
+
+    def create(self) -> None:
+        """Create the collection of records."""
+        self.connection.change("create", lambda client: schema.create_records(client, self.index))
+
+    def create_vectors(self, dimension: int, kind: str) -> None:
+        """Create the collections of passages and vectors."""
+        self.connection.change(
+            "create", lambda client: schema.create(client, self.index, dimension, kind)
+        )
+
+    def drop_vectors(self) -> None:
+        """Delete the collections of passages and vectors, for another dimension."""
+        for name in (self.passages, self.vectors):
+            self.connection.change("drop", lambda client, name=name: client.drop_collection(name))  # type: ignore[misc]
+
+    def get(self, keys: Sequence[int], fields: Sequence[str]) -> list[Row]:
+        """The passages with these keys, in any order; unknown keys are left out."""
+        return self.connection.get(self.passages, keys, fields)
+
+    def all(self, where: str, fields: Sequence[str]) -> list[Row]:
+        """The passages that match an expression, in any order; for a few small fields."""
+        return self.connection.all(self.passages, where, fields)
+
+    def scan(self, where: str, fields: Sequence[str], batch: int = 1000) -> Iterator[list[Row]]:
+        """The passages that match an expression, in batches, in any order."""
+        return self.connection.scan(self.passages, where, fields, batch)
+
+    def delete_passages(self, keys: Sequence[int]) -> None:
+        """Delete the passages with these keys."""
+        for start in range(0, len(keys), MAX_ROWS):
+            some = ", ".join(map(str, keys[start : start + MAX_ROWS]))
+            self.connection.delete(self.passages, f"key in [{some}]")
+
+
+__all__ = ["Collections"]
