@@ -23,9 +23,11 @@ from retriever.storage.backends.milvus.address import Address
 from retriever.storage.backends.milvus.client import Connection
 from retriever.storage.backends.milvus.collections import Collections
 from retriever.storage.backends.milvus.lease import PATIENCE, Lease, check_token
+from retriever.storage.backends.milvus.passages import MilvusPassages
 from retriever.storage.backends.milvus.reading import MilvusReader
 from retriever.storage.backends.milvus.rows import Weigh
 from retriever.storage.backends.milvus.state import Generation, Settings, Shared
+from retriever.storage.backends.milvus.vocabulary import TermDictionary
 from retriever.storage.backends.milvus.writing import MilvusWriter, TermCounts
 from retriever.storage.backends.protocols import CatalogReader, PassageSearch
 from retriever.storage.backends.snapshot import Snapshot
@@ -49,6 +51,7 @@ class MilvusBackend:
         self._records = self._collections.records
         self._settings = Settings(self._records)
         self._shared = Shared()
+        self._dictionary = TermDictionary(connection, connection.address.collection)
         self._lease = Lease(connection, self._records)
         self._worker = worker
         self._changing = threading.RLock()
@@ -134,10 +137,11 @@ class MilvusBackend:
     def snapshot(self, *, dense: bool = True) -> Iterator[Snapshot]:
         """See `Documents.snapshot`."""
         reader = self._reader()
+        reader.collections = reader.collections.for_searches()
         yield Snapshot(cast(CatalogReader, reader), self._passages(reader))
 
     def _passages(self, reader: MilvusReader) -> PassageSearch:
-        raise NotImplementedError  # comes with `milvus.passages`
+        return MilvusPassages(reader)
 
     # Writing
 
@@ -163,10 +167,10 @@ class MilvusBackend:
             self._generation = self._settings.generation()
 
     def _terms(self) -> TermCounts:
-        return _NoTerms()
+        return self._dictionary
 
     def _weigh(self) -> Weigh:
-        return lambda terms, length: {0: 1e-6}
+        return self._dictionary.weigh
 
     def _put(self, values: Mapping[str, Any], *, visible: bool = True) -> None:
         """Store settings; those of `state.VISIBLE` begin a new generation."""
@@ -312,16 +316,6 @@ class MilvusBackend:
         with self._changing:
             self._generation = None
             self._lease.release()
-
-
-class _NoTerms:
-    """Stands for the term dictionary."""
-
-    def plus(self, rows: object) -> None: ...
-
-    def minus(self, rows: object) -> None: ...
-
-    def flush(self) -> None: ...
 
 
 __all__ = ["FORMAT", "MilvusBackend"]
