@@ -89,6 +89,7 @@ from retriever.types import (
 
 if TYPE_CHECKING:
     from retriever.indexing.copying import CopyReport
+    from retriever.indexing.hands import Hands
     from retriever.indexing.sync import SyncReport
     from retriever.storage.backends.verifying import VerifyReport
     from retriever.storage.upkeep.backup import Backup
@@ -224,6 +225,7 @@ class Index:
         vectors_only: bool = False,
         jobs: int = 0,
         quiet: float = 0.0,
+        hands: Hands | None = None,
         progress: Callable[[Progress], None] = lambda progress: None,
     ) -> SyncReport:
         """Bring the index in step with folders or files.
@@ -241,6 +243,7 @@ class Index:
           make the vectors that are missing, without `paths`. Otherwise both, one after the other.
         - `jobs`: the number of processes that read files, 0 for one for each processor.
         - `quiet`: leave files that changed within so many seconds to a later run.
+        - `hands`: other machines, as of `retriever.distributed.ray_hands`, read and embed.
 
         See `retriever.indexing.sync`.
         """
@@ -254,7 +257,7 @@ class Index:
         with self._alone():
             return sync(
                 self.backend,
-                self._text_side if keywords_only else lambda: self.embedder,
+                self._text_side if keywords_only or hands else lambda: self.embedder,
                 list(chosen),
                 SyncOptions(
                     include=tuple(include),
@@ -275,6 +278,7 @@ class Index:
                 name=self.name,
                 hide=files_of(self.place) if self.place else [],
                 progress=progress,
+                hands=hands,
             )
 
     def add(self, documents: Iterable[Document]) -> int:

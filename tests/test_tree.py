@@ -18,6 +18,7 @@ STAGES = (
     "storage",
     "searching",
     "indexing",
+    "distributed",
     "explaining",
     "answers",
     "evaluation",

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from retriever.embedding.protocols import Embedder
 from retriever.indexing.cutting import Cut, cut
 from retriever.indexing.fitting import Fitter
+from retriever.indexing.hands import Hands, OwnHands
 from retriever.indexing.vectors import VectorWave
 from retriever.settings import ChunkSettings
 from retriever.storage.backends import DocumentRow, Documents, NewChunk, NewDocument
@@ -42,7 +43,7 @@ class Ingest:
 
     `on_document` is called with every document when it has been written, `on_batch` after every
     batch of vectors, and `on_phase` before a batch is embedded and before each step of fitting,
-    with the share of the steps that are done.
+    with the share of the steps that are done. `hands` embed.
     """
 
     backend: Documents
@@ -52,6 +53,7 @@ class Ingest:
     on_batch: Callable[[], None] = lambda: None
     on_phase: Callable[[Phase, float], None] = lambda phase, part: None
     together: bool = False
+    hands: Hands = field(default_factory=OwnHands)
     vectors: VectorWave = field(init=False)
     _some_known: bool = False  # whether vectors were stored before
     _waiting: list[NewDocument] = field(default_factory=list)
@@ -66,6 +68,7 @@ class Ingest:
             *(self.backend, self.embedder, fitter),
             on_batch=self.on_batch,
             on_phase=self.on_phase,
+            hands=self.hands,
         )
         with self.backend.reading() as catalog:
             self._some_known = catalog.has_vectors()

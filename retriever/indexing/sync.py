@@ -21,8 +21,9 @@ from retriever.indexing.coverage import lost_words
 from retriever.indexing.cutting import Cut, preparing_for
 from retriever.indexing.fitting import calibration_is_current
 from retriever.indexing.given import Given
+from retriever.indexing.hands import Hands, OwnHands
 from retriever.indexing.ingest import Ingest, document_row, limit_chunking
-from retriever.indexing.jobs import check_jobs, default_jobs, is_worth_processes
+from retriever.indexing.jobs import check_jobs, is_worth_processes
 from retriever.indexing.ledger import (
     FileReport,
     Ledger,
@@ -35,8 +36,10 @@ from retriever.indexing.plan import Pending, Plan, Planner, order_moves
 from retriever.indexing.progress import ProgressMeter
 from retriever.indexing.recognition import PreviousOCR, Recognition
 from retriever.indexing.vanished import HeldBack, mounts_of
+from retriever.reading import object_storage
 from retriever.reading.formats import ReadOptions, format_of
-from retriever.reading.reader_pool import ReaderPool, ReadTask
+from retriever.reading.object_storage import Fetched, is_address
+from retriever.reading.reader_pool import ReadTask
 from retriever.reading.scan import (
     FoundFile,
     divide_reachable,
@@ -113,12 +116,13 @@ def sync(
     name: str = "",
     hide: Sequence[Path] = (),
     progress: Callable[[Progress], None] = lambda progress: None,
+    hands: Hands | None = None,
 ) -> SyncReport:
     """Bring the backend in step with the files at `paths`; `name` names the index in the report.
 
     `embedder` is called at most once: when a file has to be read, or when the means have to be
     fitted because documents were removed. The backend is then bound to that embedder. `hide` names
-    folders that are never scanned.
+    folders that are never scanned. `hands` read and embed, this machine by default.
 
     If more than half of the known files have vanished, or a disk seems to be missing (see
     `vanished`), their documents are not removed unless `force` is set. Everything else is done, and
@@ -127,7 +131,7 @@ def sync(
     Raises UsageError for a path that does not exist, IndexStateError when the index belongs to
     another model, or when another process is writing to it.
     """
-    run = _SyncRun(backend, embedder, options or SyncOptions(), chunking, progress, hide)
+    run = _SyncRun(backend, embedder, options or SyncOptions(), chunking, progress, hide, hands)
     return run.execute(paths, name)
 
 
@@ -142,7 +146,9 @@ class _SyncRun:
         chunking: ChunkSettings | None,
         progress: Callable[[Progress], None],
         hide: Sequence[Path],
+        hands: Hands | None = None,
     ) -> None:
+        self.hands = hands or OwnHands(options.jobs)
         self.backend = backend
         self.embedder = embedder
         self.options = options
@@ -240,10 +246,14 @@ class _SyncRun:
             known = [row for row in catalog.documents() if row.root]
         roots = sorted({row.root for row in known})
         places = [place(row.root, row.path) for row in known]
-        reached, self.unreachable = divide_reachable(paths, places, self.hide)
+        copies = [object_storage.fetch(str(path)) for path in paths if is_address(path)]
+        here = [*(path for path in paths if not is_address(path)), *(one.folder for one in copies)]
+        reached, self.unreachable = divide_reachable(here, places, self.hide)
         chosen = targets(reached, roots, self.hide)
         include, exclude = self.options.include, self.options.exclude
         found = [file for target in chosen for file in scan(target, include, exclude, self.hide)]
+        for one in copies:
+            found = _with_failed(found, one)
         self.idle_patterns = idle_patterns(found, include, exclude)
         if self.options.quiet:
             found = self._without_growing(found, known)
@@ -344,7 +354,7 @@ class _SyncRun:
     def _read_in_processes(
         self, order: Iterable[Pending], planner: Planner, ingest: Ingest
     ) -> None:
-        """Read, cut and analyse files in several processes, and write their documents in order."""
+        """Let others read, cut and analyse files, and write their documents in order."""
         started: deque[tuple[Pending, PreviousOCR]] = deque()
 
         def tasks() -> Iterator[ReadTask]:
@@ -357,8 +367,7 @@ class _SyncRun:
             ingest.write_due()
             self.meter.wait_for(started[0][0].file, task.parts)
 
-        count = self.options.jobs or default_jobs()
-        with ReaderPool(count, preparing=preparing_for(ingest.embedder, ingest.chunking)) as pool:
+        with self.hands.readers(preparing_for(ingest.embedder, ingest.chunking)) as pool:
             for task in pool.read(tasks(), wait):
                 one, before = started.popleft()
                 self.meter.start_file(one.file)
@@ -381,7 +390,7 @@ class _SyncRun:
         if self.ingest is None:
             self.meter.enter(Phase.LOADING)
             started = time.monotonic()
-            embedder = self.embedder()
+            embedder = self.hands.embedder(self.embedder())
             chunking = limit_chunking(self.given.chunking, embedder)
             self.given.chunking = chunking
             self.backend.bind_embedder(embedder.settings, chunking)
@@ -393,6 +402,7 @@ class _SyncRun:
                 on_batch=self.meter.finish_batch,
                 on_phase=self.meter.enter,
                 together=True,
+                hands=self.hands,
             )
             self.meter.start_writing(self.ingest, time.monotonic() - started)
         return self.ingest
@@ -520,6 +530,16 @@ class _SyncRun:
             status = FileStatus.PARTIAL
             self.ledger.incomplete += not lost  # lost words are counted with the row
         self.ledger.report_row(row, status, loss)
+
+
+def _with_failed(found: Sequence[FoundFile], copy: Fetched) -> list[FoundFile]:
+    """The files, with the objects that could not be fetched: an older copy is not read."""
+    failed = [
+        FoundFile(copy.folder, name, reason=reason, failed=True)
+        for name, reason in copy.failed.items()
+    ]
+    places = {file.place for file in failed}
+    return [*(file for file in found if file.place not in places), *failed]
 
 
 def _as_before(file: FoundFile, row: DocumentRow | None) -> FoundFile:

@@ -5,20 +5,20 @@ vector has the hash of its exact model input as its key, so that nothing is embe
 vectors of a batch become searchable in one transaction: whatever stops a run, the next one goes on
 after the last batch. The means are fitted again as the number of vectors grows.
 
-Memory is bounded: one batch of passages, and eight bytes for each passage that waits.
+Memory is bounded: the batches that are being embedded, and eight bytes for each passage that waits.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from retriever.arrays import Keys, Vectors
+from retriever.arrays import Keys
 from retriever.embedding.protocols import Embedder
 from retriever.indexing.fitting import Fitter
+from retriever.indexing.hands import Batch, Embedded, Hands, OwnHands
 from retriever.storage.backends import Documents
 from retriever.types import Phase
 
@@ -44,26 +44,14 @@ GROWTH = 4
 """Factor of growth (in vectors) after which the means are fitted again during a run."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Batch:
-    """Passages by key → the keys of their vectors, and the model inputs of those not stored yet."""
-
-    chunks: dict[int, str] = field(default_factory=dict)
-    inputs: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def characters(self) -> int:
-        """The length of the inputs."""
-        return sum(map(len, self.inputs.values()))
-
-
 @dataclass(slots=True)
 class VectorWave:
     """Makes the missing vectors of an index: call `run`.
 
-    `on_phase` is called before a batch is embedded, `on_batch` after it. `chunks` and `tokens`
-    count what was embedded in `seconds`, `waiting` the passages of the batch that is being
-    embedded, `total` and `done` the passages that had no vector and those that got theirs.
+    `hands` embed the batches, perhaps several at once. `on_phase` is called before a batch is
+    embedded, `on_batch` after it. `chunks` and `tokens` count what was embedded in `seconds`,
+    `waiting` the passages that are being embedded, `total` and `done` the passages that had no
+    vector and those that got theirs.
     """
 
     backend: Documents
@@ -71,6 +59,7 @@ class VectorWave:
     fitter: Fitter
     on_batch: Callable[[], None] = lambda: None
     on_phase: Callable[[Phase, float], None] = lambda phase, part: None
+    hands: Hands = field(default_factory=OwnHands)
     chunks: int = 0
     waiting: int = 0
     tokens: int = 0
@@ -80,6 +69,7 @@ class VectorWave:
     _room: int = 0  # tokens of the next batch
     _vectors: int = 0  # passages with a vector
     _at_fit: int = 0  # their number at the last fit
+    _taken: set[int] = field(default_factory=set)  # the passages that are being embedded
 
     @property
     def seconds_left(self) -> float | None:
@@ -99,17 +89,22 @@ class VectorWave:
         if len(queue):
             self.fitter.begin()
         self._room = min(FIRST_BATCH_TOKENS, BATCH_TOKENS)
-        for batch in self._batches(_Queue(queue)):
-            self._write(batch)
+        batches = self._batches(_Queue(queue))
+        for embedded in self.hands.embed(self.embedder, batches, self.backend):
+            self._write(embedded)
             self._fit_to_growth()
 
-    def _batches(self, queue: _Queue) -> Iterator[_Batch]:
+    def _batches(self, queue: _Queue) -> Iterator[Batch]:
         """Batches of the passages that wait, in the order of need."""
         while True:
             queue.put_first(self._asked())
             batch = self._next(queue)
             if not batch.chunks:
                 return
+            self._taken.update(batch.chunks)
+            if batch.inputs:
+                self.waiting += len(batch.chunks)
+                self.on_phase(Phase.EMBEDDING, 0.0)
             yield batch
 
     def _asked(self) -> Keys:
@@ -121,13 +116,15 @@ class VectorWave:
             found = catalog.keys_of(ids)
         return np.array([found[id_] for id_ in ids if id_ in found], dtype=np.int64)
 
-    def _next(self, queue: _Queue) -> _Batch:
+    def _next(self, queue: _Queue) -> Batch:
         """The next passages: as many as there is room for, at least one."""
-        batch, count = _Batch(), min(MAX_BLOCK, max(1, self._room // PASSAGE_TOKENS))
+        batch, count = Batch(), min(MAX_BLOCK, max(1, self._room // PASSAGE_TOKENS))
         with self.backend.reading() as catalog:
             while batch.characters < CHARACTERS_PER_TOKEN * self._room and len(queue):
                 block = {}
                 for key, text, title in catalog.pending_texts(queue.take(count)):
+                    if key in self._taken:
+                        continue
                     model_input = self.embedder.passage_input(text, title)
                     batch.chunks[key] = self.embedder.key(model_input)
                     block[batch.chunks[key]] = model_input
@@ -135,26 +132,26 @@ class VectorWave:
                 batch.inputs.update((key, one) for key, one in block.items() if key not in known)
         return batch
 
-    def _write(self, batch: _Batch) -> None:
-        """Embed a batch, and make its vectors searchable."""
-        inputs = list(batch.inputs.values())
-        vectors: Vectors = np.empty((0, self.embedder.settings.dimension), np.float32)
-        if inputs:
-            self.waiting = len(batch.chunks)
-            self.on_phase(Phase.EMBEDDING, 0.0)
-            started = time.monotonic()
-            vectors = self.embedder.embed_inputs(inputs)
-            self._measure(self.embedder.count_tokens(inputs), time.monotonic() - started)
-        self._vectors += self.backend.attach_vectors(list(batch.inputs), vectors, batch.chunks)
-        self.chunks += len(inputs)
+    def _write(self, embedded: Embedded) -> None:
+        """Make the vectors of a batch searchable."""
+        batch, vectors = embedded.batch, embedded.vectors
+        if batch.inputs:
+            self.waiting -= len(batch.chunks)
+            self._measure(embedded)
+        if vectors is None:
+            self._vectors += embedded.attached
+        else:
+            self._vectors += self.backend.attach_vectors(list(batch.inputs), vectors, batch.chunks)
+        self._taken.difference_update(batch.chunks)
+        self.chunks += len(batch.inputs)
         self.done += len(batch.chunks)
-        self.waiting = 0
         self.on_batch()
 
-    def _measure(self, tokens: int, seconds: float) -> None:
+    def _measure(self, embedded: Embedded) -> None:
         """Count embedded tokens; the next batch takes about `BATCH_SECONDS`."""
+        tokens, seconds = embedded.tokens, embedded.seconds
         self.tokens += tokens
-        self.seconds += seconds
+        self.seconds += embedded.waited
         wanted = tokens / seconds * BATCH_SECONDS if seconds > 0 else BATCH_TOKENS
         self._room = int(min(max(wanted, FIRST_BATCH_TOKENS), 4 * self._room, BATCH_TOKENS))
 

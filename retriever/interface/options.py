@@ -240,6 +240,13 @@ def _add_index(commands: Commands, run: Mapping[str, Run]) -> None:
         help="go on until it is stopped, with a run after every change: see wva watch",
     )
     _poll_option(parser)
+    parser.add_argument(
+        "--workers",
+        default="",
+        metavar="RAY",
+        help="let Ray read and embed: ray (this machine), ray:auto (the cluster it belongs to) or "
+        "ray://HOST:PORT; with ?actors=2&cpus=4&gpus=1 behind it, so many embed, each with these",
+    )
     _reading_options(parser)
     parser.add_argument(
         "--store",

@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,12 +34,15 @@ from retriever.types import Progress, UsageError
 if TYPE_CHECKING:
     from retriever.index import Index
     from retriever.indexing.coverage import FileCoverage
+    from retriever.indexing.hands import Hands
     from retriever.storage.backends import CatalogReader
 
 
 def run_index(options: argparse.Namespace) -> int:
     """Create an index, or update it to the current files; with --watch, follow them."""
     if options.watch:
+        if options.workers:
+            raise UsageError("--watch follows changes with this machine alone; leave --workers out")
         from retriever.interface.commands.watching import run_watch
 
         return run_watch(options)
@@ -59,6 +63,7 @@ def _run_sync(options: argparse.Namespace, place: Place) -> int:
     from retriever.indexing.sync import SyncOptions
     from retriever.interface.remains import clear_remains
     from retriever.interface.terminal.reports import report_lines, waiting_line
+    from retriever.reading.object_storage import is_address
     from retriever.reading.scan import targets
 
     reading = reading_arguments(options)
@@ -70,14 +75,18 @@ def _run_sync(options: argparse.Namespace, place: Place) -> int:
     )
     if options.vectors_only:
         Index.open(place).close()
-    else:
-        targets(options.paths, [])
+    elif not options.paths or not all(map(is_address, options.paths)):
+        targets([path for path in options.paths if not is_address(path)], [])
     clear_remains(place)
-    requested = requested_text_side if options.keywords_only else requested_embedder
+    apart = options.keywords_only or options.workers
+    requested = requested_text_side if apart else requested_embedder
     embedder = requested(options)
-    with Index.open_or_create(
-        place, embedder, store=options.store, device=options.device, dtype=options.dtype
-    ) as index:
+    with (
+        _hands(options) as hands,
+        Index.open_or_create(
+            place, embedder, store=options.store, device=options.device, dtype=options.dtype
+        ) as index,
+    ):
         report = index.sync(
             options.paths,
             **sync_arguments(options, reading, index),
@@ -87,6 +96,7 @@ def _run_sync(options: argparse.Namespace, place: Place) -> int:
             reread=options.reread,
             keywords_only=options.keywords_only,
             vectors_only=options.vectors_only,
+            hands=hands,
             progress=ProgressPrinter(),
         )
         info = index.info()
@@ -100,6 +110,17 @@ def _run_sync(options: argparse.Namespace, place: Place) -> int:
     if report.notice:
         tell(f"wva: {one_line(report.notice)}")
     return DONE if report.complete else INCOMPLETE
+
+
+def _hands(options: argparse.Namespace) -> AbstractContextManager[Hands | None]:
+    """The workers that the options name; None for this machine alone."""
+    if not options.workers:
+        return nullcontext()
+    if options.jobs:
+        raise UsageError("--jobs is for this machine alone; --workers uses those of the cluster")
+    from retriever.distributed import ray_hands
+
+    return ray_hands(options.workers, device=options.device, dtype=options.dtype)
 
 
 def sync_arguments(

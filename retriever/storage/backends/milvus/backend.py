@@ -100,6 +100,14 @@ class MilvusBackend:
         """The address for display."""
         return self._connection.address.text
 
+    def for_workers(self) -> tuple[str, str] | None:
+        """The address and the token with which workers of this run write; None for Milvus Lite."""
+        if self._connection.address.is_lite or self._worker:
+            return None
+        with self._changing:
+            self._begin()
+        return self._connection.address.text, self._lease.owner
+
     def close(self) -> None:
         """See `Documents.close`."""
         self._lease.abandon()

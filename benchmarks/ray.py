@@ -1,0 +1,293 @@
+"""Indexing with Ray against one machine, in one run: `python -m benchmarks.ray`.
+
+A simulated cluster of three machines, all of them this one: a result is checked, then times are
+compared. Each part is run by name, all of them by default:
+
+- `equal`: generated documents with an embedder that is a pure function of the words; the index has
+  the same ids, texts and vectors, bit for bit.
+- `model`: the sample documents with the default model in float32; vectors within 1e-5.
+- `losses`: an actor, a machine and the driver are killed in turn, the command is run again; nothing
+  is missing, and nothing is there or was done twice.
+- `tight`: two processors and two actors, which must not wait for each other.
+- `speed`: tokens per second with one worker and with two, and the overhead over a run without Ray.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.tables import markdown
+from retriever.distributed import RayHands, ray_hands
+from retriever.distributed.cluster import load_ray
+from retriever.embedding.protocols import Embedder
+from retriever.index import Index
+from retriever.indexing.ledger import SyncReport
+from retriever.types import Progress
+
+SAMPLE = Path("data/sample")
+PARTS = ("equal", "model", "losses", "tight", "speed")
+WORDS = ("river", "heron", "record", "otter", "measure", "control", "review", "access", "plan")
+TOLERANCE = 1e-5
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What an index holds, by passage."""
+
+    texts: dict[str, str]
+    vectors: dict[str, Any]
+    pending: int
+
+    def difference(self, other: Contents) -> float:
+        """The largest difference of two vectors. Raises AssertionError if anything else differs."""
+        assert self.pending == other.pending == 0, "passages without a vector"  # noqa: S101
+        assert self.texts == other.texts, "other passages"  # noqa: S101
+        assert self.vectors.keys() == other.vectors.keys(), "other vectors"  # noqa: S101
+        return max(
+            (float(np.abs(one - other.vectors[id_]).max()) for id_, one in self.vectors.items()),
+            default=0.0,
+        )
+
+
+def contents(folder: Path, embedder: Embedder | None) -> Contents:
+    """Everything of the index in a folder."""
+    with Index.open(folder, embedder) as index, index.backend.reading() as catalog:
+        ids = [id_ for row in catalog.documents() for id_ in catalog.chunk_ids(row.id)]
+        assert len(set(ids)) == len(ids), "a passage twice"  # noqa: S101
+        texts = {chunk.id: chunk.text for chunk in catalog.get(ids)}
+        sample = [chunk.id for chunk in catalog.sample_chunks(len(ids) + 1, embedded=True)]
+        vectors = dict(zip(sample, catalog.sample_vectors(len(ids) + 1), strict=True))
+        return Contents(texts, vectors, catalog.count_pending())
+
+
+def write_documents(folder: Path, count: int, seed: int = 7) -> Path:
+    """Small documents of invented prose, a hundred to a folder, all from one seed."""
+    chosen = random.Random(seed)  # noqa: S311 - not for secrets
+    for number in range(count):
+        place = folder / f"{number // 100:04}" / f"{number:06}.md"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        lines = (" ".join(chosen.choices(WORDS, k=12)) for _ in range(chosen.randint(2, 9)))
+        place.write_text(f"# Note {number}\n\n" + ".\n".join(lines) + ".\n")
+        os.utime(place, (1e9, 1e9))
+    return folder
+
+
+@contextmanager
+def cluster(*cpus: float) -> Iterator[Any]:
+    """A simulated cluster: so many processors on each machine."""
+    ray = load_ray()
+    from ray.cluster_utils import Cluster
+
+    first, *others = cpus
+    head = {"num_cpus": first, "include_dashboard": False}
+    started = Cluster(initialize_head=True, head_node_args=head)
+    try:
+        for each in others:
+            started.add_node(num_cpus=each)
+        ray.init(address=started.address, log_to_driver=False, logging_level="error")
+        yield started
+    finally:
+        ray.shutdown()
+        stop: Callable[[], None] = started.shutdown
+        stop()
+
+
+def build(
+    folder: Path,
+    docs: Path,
+    embedder: Embedder | None,
+    hands: RayHands | None = None,
+    progress: Callable[[Progress], None] = lambda progress: None,
+) -> SyncReport:
+    """Index documents, here or with Ray."""
+    with Index.open_or_create(folder, embedder, dtype="float32") as index:
+        return index.sync(docs, hands=hands, progress=progress)
+
+
+def equal(work: Path, count: int) -> list[dict[str, Any]]:
+    """Generated documents: the same index, bit for bit."""
+    docs = write_documents(work / "docs", count)
+    started = time.monotonic()
+    build(work / "alone", docs, _fake())
+    alone = time.monotonic() - started
+    with cluster(1, 2, 1), ray_hands("ray:auto?actors=2&patience=300") as hands:
+        started = time.monotonic()
+        build(work / "ray", docs, _fake(), hands)
+        shared = time.monotonic() - started
+    expected = contents(work / "alone", _fake())
+    found = contents(work / "ray", _fake())
+    difference = found.difference(expected)
+    assert difference == 0, difference  # noqa: S101
+    return [
+        {
+            "check": f"{count:,} generated documents",
+            "passages": len(found.texts),
+            "largest difference": difference,
+            "one machine, s": round(alone, 1),
+            "Ray, s": round(shared, 1),
+        }
+    ]
+
+
+def model(work: Path, count: int) -> list[dict[str, Any]]:
+    """The sample with the model in float32."""
+    build(work / "alone", SAMPLE, None)
+    with cluster(1, 2, 1), ray_hands("ray:auto?actors=2", dtype="float32") as hands:
+        build(work / "ray", SAMPLE, None, hands)
+    expected, found = contents(work / "alone", None), contents(work / "ray", None)
+    difference = found.difference(expected)
+    assert difference < TOLERANCE, difference  # noqa: S101
+    row = {"check": "the sample, default model", "passages": len(found.texts)}
+    return [{**row, "largest difference": difference}]
+
+
+def losses(work: Path, count: int) -> list[dict[str, Any]]:
+    """Whatever is killed in the middle: the index is the same, and no passage is embedded twice."""
+    docs = write_documents(work / "docs", count)
+    build(work / "alone", docs, _fake())
+    expected = contents(work / "alone", _fake())
+    rows = []
+    with cluster(1, 2) as machines:
+        for what in ("actor", "machine", "driver"):
+            folder, seen = work / what, [Progress(0, 0, 0, 0, 0.0, 0.0, None)]
+            more = machines.add_node(num_cpus=2)
+            if what == "driver":
+                _killed_driver(folder, docs, machines.address)
+                machines.remove_node(more, allow_graceful=False)
+            with ray_hands("ray:auto?actors=3&patience=300") as hands:
+                lose = partial(_lose, what, hands, machines, more, seen)
+                with Index.open_or_create(folder, _fake()) as index:
+                    before = index.info()["chunks"] - index.info()["pending"]
+                build(folder, docs, _fake(), hands, lose)
+            with suppress(Exception):
+                machines.remove_node(more)
+            found = contents(folder, _fake())
+            difference = found.difference(expected)
+            assert difference == 0, difference  # noqa: S101
+            done = seen[-1].vectors_done
+            assert before + done == len(found.texts), "done twice"  # noqa: S101
+            rows.append({"killed": what, "stored before": before, "embedded after": done})
+    return rows
+
+
+def _lose(
+    what: str,
+    hands: RayHands,
+    machines: Any,
+    more: Any,
+    seen: list[Progress],
+    progress: Progress,
+) -> None:
+    """Kill an actor or a machine when a third of the vectors are there, once."""
+    reached = seen[-1].vectors_done * 3 < progress.vectors_total <= progress.vectors_done * 3
+    seen.append(progress)
+    if not reached:
+        return
+    if what == "actor":
+        hands.lose_an_actor()
+    elif what == "machine":
+        machines.remove_node(more, allow_graceful=False)
+
+
+def _killed_driver(folder: Path, docs: Path, address: str) -> None:
+    """Index in a process that is killed when a third of the vectors are there."""
+    command = [sys.executable, "-m", "benchmarks.ray", "driver", "--work", str(folder)]
+    environment = {**os.environ, "RAY_ADDRESS": address}
+    ended = subprocess.run([*command, "--docs", str(docs)], env=environment, check=False)  # noqa: S603
+    assert ended.returncode == -signal.SIGKILL, ended.returncode  # noqa: S101
+
+
+def driver(folder: Path, docs: Path) -> None:
+    """Index, and die in the middle."""
+
+    def die(progress: Progress) -> None:
+        if progress.vectors_total and progress.vectors_done * 3 > progress.vectors_total:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    with ray_hands("ray:auto?actors=2") as hands:
+        build(folder, docs, _fake(), hands, die)
+
+
+def tight(work: Path, count: int) -> list[dict[str, Any]]:
+    """Two processors and two actors."""
+    docs = write_documents(work / "docs", min(count, 500))
+    build(work / "alone", docs, _fake())
+    with ray_hands("ray?actors=2&patience=120") as hands:
+        build(work / "ray", docs, _fake(), hands)
+    found = contents(work / "ray", _fake())
+    difference = found.difference(contents(work / "alone", _fake()))
+    assert difference == 0, difference  # noqa: S101
+    return [{"check": "two processors, two actors", "passages": len(found.texts)}]
+
+
+def speed(work: Path, count: int) -> list[dict[str, Any]]:
+    """The sample with the model: without Ray, with one worker, with two."""
+    rows: list[dict[str, Any]] = []
+    ways = {"without Ray": "", "one worker": "ray?actors=1", "two workers": "ray?actors=2"}
+    for name, workers in ways.items():
+        seen = [Progress(0, 0, 0, 0, 0.0, 0.0, None)]
+        started = time.monotonic()
+        with ExitStack() as stack:
+            hands = stack.enter_context(ray_hands(workers, dtype="float32")) if workers else None
+            report = build(work / name, SAMPLE, None, hands, seen.append)
+        seconds = time.monotonic() - started
+        rows.append(
+            {
+                "run": name,
+                "tokens": report.tokens,
+                "s in all": round(seconds, 1),
+                "tokens/s embedding": round(max(one.tokens_per_second for one in seen[-2:])),
+                "tokens/s in all": round(report.tokens / seconds),
+                "against without": f"{seconds / rows[0]['s in all']:.2f}" if rows else "1.00",
+            }
+        )
+    return rows
+
+
+def _fake() -> Embedder:
+    from tests.distributed.sharing import Sharing
+
+    return Sharing()
+
+
+def main() -> None:
+    """Run the parts, and print their tables."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)}; all of them")
+    parser.add_argument("--count", type=int, default=20_000, help="generated documents")
+    parser.add_argument("--work", type=Path, help="folder for the indexes (default: temporary)")
+    parser.add_argument("--docs", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    if options.parts == ["driver"]:
+        driver(options.work, options.docs)
+        return
+    for name in options.parts or PARTS:
+        run: Callable[[Path, int], list[dict[str, Any]]] = globals()[name]
+        with tempfile.TemporaryDirectory(dir=options.work) as folder:
+            rows = run(Path(folder), options.count)
+        if options.json:
+            print(json.dumps({name: rows}))
+        else:
+            cells = [[str(value) for value in row.values()] for row in rows]
+            print("\n".join([name, "", *markdown(list(rows[0]), cells), ""]), flush=True)
+
+
+if __name__ == "__main__":
+    main()

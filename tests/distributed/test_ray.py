@@ -1,0 +1,228 @@
+"""A simulated cluster of three machines: the index equals the local one, whatever is lost.
+
+There is one start of Ray for all tests.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from retriever.distributed import RayHands, hands, ray_hands
+from retriever.distributed import reading as reading_module
+from retriever.distributed.cluster import Cluster, ClusterError
+from retriever.distributed.place import Place
+from retriever.distributed.reading import RayReaders
+from retriever.distributed.worker import FileRequest
+from retriever.index import Index
+from retriever.indexing import vectors as vectors_module
+from retriever.reading.options import ReadOptions
+from retriever.reading.reader_pool import ReadTask
+from retriever.types import ModelError, Progress, ReadError
+from tests.distributed.sharing import Sharing
+from tests.indexing.test_processes import dump, facts, write_files
+
+ray = pytest.importorskip("ray", reason="RAY IS NOT INSTALLED: nothing of --workers was tested")
+pytestmark = pytest.mark.timeout(180)
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """Three machines of one processor each, and a connection to them."""
+    from ray.cluster_utils import Cluster as Simulated
+
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    started = None
+    for _ in range(2):  # one start of eight fails on a busy machine
+        try:
+            started = Simulated(
+                initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False}
+            )
+            started.add_node(num_cpus=1)
+            started.add_node(num_cpus=1)
+            break
+        except Exception:  # noqa: BLE001 - Ray raises bare exceptions
+            if started is not None:
+                started.shutdown()
+            started = None
+    assert started is not None, "Ray did not start twice"
+    ray.init(address=started.address, log_to_driver=False, logging_level="error")
+    yield started
+    ray.shutdown()
+    started.shutdown()
+
+
+@pytest.fixture(scope="module")
+def docs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_files(tmp_path_factory.mktemp("ray") / "docs")
+
+
+@pytest.fixture(scope="module")
+def alone(docs: Path, tmp_path_factory: pytest.TempPathFactory):
+    """What one machine makes of the documents."""
+    folder = tmp_path_factory.mktemp("alone") / "index"
+    with Index.open_or_create(folder, Sharing()) as index:
+        report = index.sync(docs)
+    return facts(report), contents(folder)
+
+
+@pytest.fixture
+def small_batches(monkeypatch) -> None:
+    for name in ("FIRST_BATCH_TOKENS", "BATCH_TOKENS"):
+        monkeypatch.setattr(vectors_module, name, 100)
+
+
+def contents(folder: Path) -> dict[str, object]:
+    """Everything of an index but times, and where in a table a vector lies."""
+    found = dump(folder)
+    with Index.open(folder, Sharing()) as index, index.backend.reading() as catalog:
+        ids = sorted(id_ for row in catalog.documents() for id_ in catalog.chunk_ids(row.id))
+        sample = [chunk.id for chunk in catalog.sample_chunks(10**6, embedded=True)]
+        vectors = dict(zip(sample, catalog.sample_vectors(10**6).tolist(), strict=True))
+        means = catalog.means()
+    return {
+        **{name: found[name] for name in ("pages", "accounts", "lengths", "long_words", "terms")},
+        "ids": ids,
+        "vectors": vectors,
+        "means": [means.passage_mean.tolist(), means.query_mean.tolist()],
+    }
+
+
+def same(folder: Path, alone) -> None:
+    expected = alone[1]
+    found = contents(folder)
+    for name in expected:
+        assert found[name] == expected[name], name
+
+
+def test_the_index_equals_the_local_one(cluster, alone, docs, tmp_path, small_batches) -> None:
+    seen: list[Progress] = []
+    with (
+        ray_hands("ray:auto?actors=2&patience=100") as workers,
+        Index.open_or_create(tmp_path / "index", Sharing()) as index,
+    ):
+        report = index.sync(docs, hands=workers, progress=seen.append)
+        assert index.embedder.embedded == [], "nothing was embedded here"
+        again = index.sync(docs, hands=workers)
+    assert facts(report) == alone[0]
+    assert again.totals["unchanged"]
+    assert again.tokens == 0
+    assert report.tokens > 0
+    assert seen[-1].vectors_done == seen[-1].vectors_total == len(alone[1]["ids"])
+    assert ray.is_initialized(), "a connection that was there stays"
+    same(tmp_path / "index", alone)
+
+
+def test_a_lost_actor_and_a_lost_machine_change_nothing(
+    cluster, alone, docs, tmp_path, small_batches
+) -> None:
+    extra = cluster.add_node(num_cpus=1)
+    lost: list[str] = []
+
+    with ray_hands("ray:auto?actors=3&patience=100") as workers:
+
+        def lose(progress: Progress) -> None:
+            if progress.vectors_done and not lost:
+                workers.lose_an_actor()
+                lost.append("actor")
+            elif progress.files_read >= 2 and "machine" not in lost and not progress.vectors_total:
+                cluster.remove_node(extra, allow_graceful=False)
+                lost.append("machine")
+
+        with Index.open_or_create(tmp_path / "index", Sharing()) as index:
+            report = index.sync(docs, hands=workers, progress=lose)
+            assert index.info()["pending"] == 0
+    assert lost
+    assert facts(report) == alone[0]
+    same(tmp_path / "index", alone)
+
+
+def test_a_killed_run_goes_on_where_it_was(cluster, alone, docs, tmp_path, small_batches) -> None:
+    code = f"""
+        import os, signal
+        from retriever.distributed import ray_hands
+        from retriever.index import Index
+        from retriever.indexing import vectors
+        from tests.distributed.sharing import Sharing
+        vectors.FIRST_BATCH_TOKENS = vectors.BATCH_TOKENS = 100
+
+        def kill(progress):
+            if progress.vectors_done > 3:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        with ray_hands("ray:auto?actors=2") as workers:
+            with Index.open_or_create({str(tmp_path / "index")!r}, Sharing()) as index:
+                index.sync({str(docs)!r}, hands=workers, progress=kill)
+    """
+    environment = {**os.environ, "RAY_ADDRESS": cluster.address, "PYTHONPATH": str(ROOT)}
+    ended = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], env=environment, check=False
+    )
+    assert ended.returncode == -signal.SIGKILL
+    with Index.open(tmp_path / "index", Sharing()) as index:
+        info = index.info()
+        stored, pending = info["chunks"] - info["pending"], info["pending"]
+        assert stored, "what was done is kept"
+        assert pending, "not all was done"
+        seen: list[Progress] = []
+        with ray_hands("ray:auto?actors=2&patience=100") as workers:
+            report = index.sync(docs, hands=workers, progress=seen.append)
+    assert seen[-1].vectors_total == pending, "what is stored is not done again"
+    assert {file.status.value for file in report.files} <= {"unchanged", "failed"}
+    same(tmp_path / "index", alone)
+
+
+def test_workers_without_the_files_are_sent_them(cluster, docs, monkeypatch) -> None:
+    real = reading_module._request
+
+    def elsewhere(task: ReadTask, *, send: bool) -> FileRequest:
+        asked = real(task, send=send)
+        return asked if send else replace(asked, mtime_ns=1)
+
+    monkeypatch.setattr(reading_module, "_request", elsewhere)
+    files = [docs / name for name in ("3.md", "page.html", "bad.pdf")]
+    tasks = [ReadTask(one, one.name, one.stat().st_size, ReadOptions()) for one in files]
+    with RayReaders(Cluster(Place("auto")), None) as readers:
+        first, second, third = readers.read(tasks)
+    assert "heron 3" in first.result().pages[0].text
+    assert second.result().pages[0].text == "An otter."
+    with pytest.raises(ReadError):
+        third.result()
+
+
+def test_a_claim_that_no_machine_can_meet_is_a_sentence_and_no_hang(
+    cluster, docs, tmp_path
+) -> None:
+    with (
+        ray_hands("ray:auto?actors=1&cpus=99&patience=2") as workers,
+        Index.open_or_create(tmp_path / "index", Sharing()) as index,
+    ):
+        with pytest.raises(ClusterError, match="1 actor with 99 CPU each"):
+            index.sync(docs, hands=workers)
+        assert index.info()["documents"], "what was read is kept"
+
+
+def test_an_error_of_the_model_is_the_runs_error(cluster, docs, tmp_path, monkeypatch) -> None:
+    def broken(*_: object) -> object:
+        def load() -> Sharing:
+            raise ModelError("the weights are gone")
+
+        return load
+
+    monkeypatch.setattr(hands, "loader", broken)
+    workers = RayHands(Place("auto"))
+    with (
+        Index.open_or_create(tmp_path / "index", Sharing()) as index,
+        pytest.raises(ModelError, match="the weights are gone"),
+    ):
+        index.sync(docs, hands=workers)
+    workers.close()
