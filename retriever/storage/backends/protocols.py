@@ -129,6 +129,14 @@ class Vocabulary(Protocol):
     def longer_words(self, stem: str, language: str) -> list[str]:
         """The longer stems (seven letters or more) of a language that end with `stem`."""
 
+    def expect_compounds(
+        self, stems: Sequence[tuple[str, str]], words: Sequence[tuple[str, str]]
+    ) -> None:
+        """Say that `longer_words` of stems, and splits of words, each with its language, follow.
+
+        An engine that is far away looks up at once what these need; others do nothing.
+        """
+
     def first_with(self, term: str) -> Chunk | None:
         """The chunk with the term that was written first, or None."""
 
