@@ -44,7 +44,7 @@ TO_BE_WRITTEN = {
 }
 """Files that the reader adds who follows "Add a reader"."""
 
-OTHER_PROGRAMS = {"apt-get", "cd", "curl", "git", "pip", "source"}
+OTHER_PROGRAMS = {"apt-get", "cd", "curl", "docker", "git", "helm", "kubectl", "pip", "source"}
 SERVED = "docs/serving.md"
 """Its examples ask a server: `tests/interface/server/test_document.py` runs them."""
 
