@@ -117,6 +117,11 @@ class Session:
         self._lent = False  # workers write, too
         self._refitted = False  # while workers wrote with the former means
 
+    @property
+    def is_worker(self) -> bool:
+        """Whether it writes under the lease of another process."""
+        return bool(self._worker)
+
     def _new_terms(self) -> SessionTerms:
         dictionary = TermDictionary(self.collections.connection, self.collections.index)
         return SessionTerms(dictionary, self._clock)
