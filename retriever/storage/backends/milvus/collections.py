@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 from retriever.storage.backends.milvus import schema
-from retriever.storage.backends.milvus.client import MAX_ROWS, Connection, Row
+from retriever.storage.backends.milvus.client import Connection, Row
 from retriever.storage.backends.milvus.records import Records
+from retriever.types import IndexStateError
 
 
 class Collections:
@@ -27,6 +29,19 @@ class Collections:
         """Whether there is an index."""
         name = schema.records(self.index)
         return self.connection.change("look", lambda client: bool(client.has_collection(name)))
+
+    def load(self) -> None:
+        """Have Milvus Lite load the collections, which it forgets; a server keeps them loaded."""
+        if self.connection.address.is_lite:
+            self.connection.change("open", lambda client: schema.load(client, self.index))
+
+    def flush(self) -> None:
+        """Have Milvus Lite write what is in memory, where it searches terms slowly.
+
+        A server does that by itself.
+        """
+        if self.connection.address.is_lite:
+            self.connection.change("write", lambda client: schema.flush(client, self.index))
 
     def create(self) -> None:
         """Create the collection of records."""
@@ -57,9 +72,13 @@ class Collections:
 
     def delete_passages(self, keys: Sequence[int]) -> None:
         """Delete the passages with these keys."""
-        for start in range(0, len(keys), MAX_ROWS):
-            some = ", ".join(map(str, keys[start : start + MAX_ROWS]))
-            self.connection.delete(self.passages, f"key in [{some}]")
+        self.connection.delete_keys(self.passages, keys)
+
+    def compact(self) -> None:
+        """Ask Milvus to tidy its files; one that cannot leaves them as they are."""
+        for name in (self.passages, self.vectors, schema.records(self.index)):
+            with suppress(IndexStateError):
+                self.connection.change("compact", lambda client, name=name: client.compact(name))  # type: ignore[misc]
 
 
 __all__ = ["Collections"]

@@ -188,7 +188,11 @@ class MilvusReader(MilvusVocabulary):
     def pages(self, document_id: str) -> list[Page]:
         """See `CatalogReader.pages`."""
         found = self.stored_document(document_id)
-        return [] if found is None else self._pages(found, range(len(found.pages)))
+        return [] if found is None else self.pages_of(found)
+
+    def pages_of(self, document: StoredDocument) -> list[Page]:
+        """The pages of a document in order, also of one whose record is not written yet."""
+        return self._pages(document, range(len(document.pages)))
 
     def _pages(self, document: StoredDocument, places: Sequence[int]) -> list[Page]:
         ids = [docs.page_id(document, at) for at in places]
