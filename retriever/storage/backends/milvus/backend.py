@@ -140,8 +140,7 @@ class MilvusBackend:
     def snapshot(self, *, dense: bool = True) -> Iterator[Snapshot]:
         """See `Documents.snapshot`."""
         self._session.settle_terms()
-        reader = self._session.reader()
-        reader.collections = reader.collections.for_searches()
+        reader = self._session.reader(searches=True)
         yield Snapshot(cast(CatalogReader, reader), self._passages(reader))
 
     def _passages(self, reader: MilvusReader) -> PassageSearch:

@@ -113,11 +113,12 @@ class Session:
         dictionary = TermDictionary(self.collections.connection, self.collections.index)
         return SessionTerms(dictionary, self._clock)
 
-    def reader(self) -> MilvusReader:
-        """A reader of the newest generation."""
-        at = self._generation or self._settings.generation()
+    def reader(self, *, searches: bool = False) -> MilvusReader:
+        """A reader of the newest generation; one that `searches` gives up sooner."""
+        collections = self.collections.for_searches() if searches else self.collections
+        at = self._generation or Settings(collections.records).generation()
         shared = None if self._worker or self._lent else self._shared
-        return MilvusReader(self.collections, at, shared)
+        return MilvusReader(collections, at, shared)
 
     # Changes
 
