@@ -29,10 +29,8 @@ from retriever.storage.filters import Filter, chunk_fields
 from retriever.storage.records import Expansion, NewChunk, NewDocument, TermQuery
 from retriever.types import DocumentRow, IndexStateError, Page, Span, UsageError, document_id
 from tests.storage.backend_contract import DIM, put, settings, vector_of
+from tests.storage.milvus_index import opened, shared_index
 from tests.storage.test_catalog import documents, filters
-
-pytest.importorskip("pymilvus", reason="Milvus is not installed: the extra 'milvus'")
-pytest.importorskip("milvus_lite", reason="Milvus Lite is not installed")
 
 WORDS = [
     "tea",
@@ -108,7 +106,8 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[EmbeddedBac
     folder = tmp_path_factory.mktemp("both")
     with (
         EmbeddedBackend.open(folder / "index", create=True) as embedded,
-        MilvusBackend.open(f"milvus+file:{folder / 'index.db'}", create=True) as milvus,
+        shared_index(folder) as address,
+        opened(address) as milvus,
     ):
         for backend in (embedded, milvus):
             _fill(backend)
@@ -352,8 +351,10 @@ def test_a_hybrid_search_takes_few_calls(both, monkeypatch) -> None:
 
 @pytest.fixture(scope="module")
 def filtered(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MilvusBackend]:
-    folder = tmp_path_factory.mktemp("filtered")
-    with MilvusBackend.open(f"milvus+file:{folder / 'index.db'}", create=True) as milvus:
+    with (
+        shared_index(tmp_path_factory.mktemp("filtered")) as address,
+        opened(address) as milvus,
+    ):
         milvus.bind_embedder(settings(), ChunkSettings(64, 0))
         yield milvus
 

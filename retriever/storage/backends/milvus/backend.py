@@ -87,6 +87,7 @@ class MilvusBackend:
             if not create:
                 raise IndexStateError(f"there is no index at {self.name}; wva index makes one")
             self._collections.create()
+        self._collections.load()
         format_ = self._settings.value(FORMAT)
         if format_ is None and create and self._records.is_empty():
             format_ = schema.FORMAT
@@ -142,8 +143,7 @@ class MilvusBackend:
     def snapshot(self, *, dense: bool = True) -> Iterator[Snapshot]:
         """See `Documents.snapshot`."""
         self._session.settle_terms()
-        reader = self._session.reader()
-        reader.collections = reader.collections.for_searches()
+        reader = self._session.reader(searches=True)
         yield Snapshot(cast(CatalogReader, reader), MilvusPassages(reader))
 
     # Identity

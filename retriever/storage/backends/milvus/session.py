@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from retriever.storage.backends.milvus import refitting, sweeping, weights
+from retriever.storage.backends.milvus import refitting, statistics, sweeping, weights
 from retriever.storage.backends.milvus.client import Row
 from retriever.storage.backends.milvus.collections import Collections
 from retriever.storage.backends.milvus.lease import PATIENCE, Lease, check_token
@@ -126,11 +126,12 @@ class Session:
         dictionary = TermDictionary(self.collections.connection, self.collections.index)
         return SessionTerms(dictionary, self._clock)
 
-    def reader(self) -> MilvusReader:
-        """A reader of the newest generation."""
-        at = self._generation or self._settings.generation()
+    def reader(self, *, searches: bool = False) -> MilvusReader:
+        """A reader of the newest generation; one that `searches` gives up sooner."""
+        collections = self.collections.for_searches() if searches else self.collections
+        at = self._generation or Settings(collections.records).generation()
         shared = None if self._worker or self._lent else self._shared
-        return MilvusReader(self.collections, at, shared)
+        return MilvusReader(collections, at, shared)
 
     # Changes
 
@@ -239,6 +240,7 @@ class Session:
 
     def _refit(self, means: Calibration, facts: Mapping[str, Any]) -> None:
         if self.reader().has_passages():
+            statistics.forget(self.collections.records)
             refitting.rewrite(self.collections, means)
         self.put({"means": means_to_json(means), "calibration": dict(facts)})
         refitting.end(self.collections)
@@ -279,6 +281,10 @@ class Session:
             self._terms.settle()
             if has_passages and self._reweigh():
                 self._rebuild()
+            if has_passages:
+                reader = self.reader()
+                statistics.refresh(reader, reader.count_vectors())
+            self.collections.flush()
             self._anew = False
 
     def _take_back(self) -> None:
