@@ -20,6 +20,7 @@ from retriever.storage.backends.milvus import passages as milvus_passages
 from retriever.storage.backends.milvus import weights
 from retriever.storage.backends.milvus.backend import MilvusBackend
 from retriever.storage.backends.milvus.client import SEARCH_TRIES, Connection
+from retriever.storage.backends.milvus.fields import text_field
 from retriever.storage.backends.milvus.filters import FilterExpressions, say
 from retriever.storage.backends.milvus.records import Record, Records
 from retriever.storage.backends.milvus.statistics import MAX_FULL, DenseStatistics
@@ -479,6 +480,16 @@ def test_common_conditions_need_no_list_of_documents(spec: dict[str, Any]) -> No
     assert isinstance(where, Comparison)
     for negated in (False, True):
         assert "document in" not in say(where, negated=negated) or where.field == "document_id"
+
+
+def test_fields_of_texts_are_equal_where_the_texts_are() -> None:
+    rng = np.random.default_rng(3)
+    letters = list("Kk\u212a;\u037eae\u0301\u00e9\u0300\u00c5\u212b")
+    for _ in range(3000):
+        one, other = ("".join(rng.choice(letters, rng.integers(0, 4))) for _ in range(2))
+        where = Comparison("path", "eq", other)
+        said = f'"{text_field(one)}"' in say(where, negated=False)
+        assert said == where.matches({"path": one})
 
 
 def test_injection_finds_nothing(both) -> None:

@@ -19,13 +19,14 @@ from retriever.storage.backends.milvus.values import MAX_BYTES, segments, stored
 from retriever.storage.comparing import bare_format, comparable, kind_of, number_of, period_of
 from retriever.types import Scalar
 
-SINGLE = re.compile("([\u212a\u037e\u1fef])")
-"""The characters that are K, ; and ` in NFC."""
+SINGLE_FORMS = {"K": "\u212a", ";": "\u037e", "`": "\u1fef"}
+"""ASCII characters, and those that NFC makes of them."""
 
 TEXT, NUMBER, TRUTH, FIRST, LAST, KIND = "t:", "n:", "b:", "f:", "l:", "k:"
 """The prefixes of names in the field of metadata. `KIND` is there for each value."""
 
 _LARGEST = sys.float_info.max
+_SINGLE = re.compile(f"([{''.join(SINGLE_FORMS.values())}])")
 _WORD = re.compile("[a-z0-9]{1,20}")
 
 
@@ -39,9 +40,9 @@ def text_field(text: str, most: int = MAX_BYTES) -> str:
 
 
 def _in_nfc(text: str) -> str:
-    if text.isascii() or not SINGLE.search(text):
+    if text.isascii() or not _SINGLE.search(text):
         return unicodedata.normalize("NFC", text)
-    parts = SINGLE.split(text)
+    parts = _SINGLE.split(text)
     for at in range(1, len(parts), 2):
         following = "".join(parts[at + 1 : at + 3])
         if following and unicodedata.combining(following[0]):  # then NFC makes no ASCII of it
@@ -97,7 +98,7 @@ __all__ = [
     "KIND",
     "LAST",
     "NUMBER",
-    "SINGLE",
+    "SINGLE_FORMS",
     "TEXT",
     "TRUTH",
     "format_field",

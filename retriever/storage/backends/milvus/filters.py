@@ -12,12 +12,14 @@ import math
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
+from itertools import product
 
 from retriever.storage.backends.milvus.fields import (
     FIRST,
     KIND,
     LAST,
     NUMBER,
+    SINGLE_FORMS,
     TEXT,
     format_word,
 )
@@ -55,7 +57,7 @@ _SYMBOLS = {"eq": "==", "ne": "!=", "gt": ">", "gte": ">=", "lt": "<", "lte": "<
 _OPPOSITES = {"eq": "ne", "ne": "eq", "gt": "lte", "lte": "gt", "lt": "gte", "gte": "lt"}
 _MAX_CACHED = 16
 _LONGEST = 200  # characters of a value that a field surely holds whole
-_FROM_OTHERS = frozenset("K;`")  # what the form NFC makes of other characters
+_MAX_FORMS = 4  # characters of a value that the field may have in two forms
 _PLAIN_NAME = re.compile("[0-9A-Za-z_.-]{1,100}")
 _EXACT = 2**52  # numbers that every engine compares exactly
 _LEAST, _MOST = -(2**63), 2**63 - 1
@@ -237,7 +239,12 @@ def _text(comparison: Comparison, *, negated: bool) -> str:
         raise UnsayableError
     values = [str(value) for value in comparison.operands]
     column = "document" if field == "document_id" else field
-    wanted = [_comparable_text(value, field) for value in values if value or not may_miss]
+    wanted = [
+        form
+        for value in values
+        if value or not may_miss
+        for form in _comparable_texts(value, field)
+    ]
     if op in ("eq", "in"):
         return _among(column, wanted, negated=negated)
     if not may_miss:
@@ -258,20 +265,20 @@ def _format(comparison: Comparison, *, negated: bool) -> str:
     return f"(not {either})" if negated is (op in ("eq", "in")) else either
 
 
-def _comparable_text(value: str, field: str) -> str:
-    """A value as the field has it where it is equal; UnsayableError where that is not sure."""
+def _comparable_texts(value: str, field: str) -> list[str]:
+    """A value as the field may have it where it is equal; UnsayableError where that is not sure."""
     if len(value) > _LONGEST:
         raise UnsayableError
     if field == "document_id":
         if not value.isascii():
             raise UnsayableError
-        return document_name(value)
+        return [document_name(value)]
     if value.isascii():
-        return value
+        return [value]
     normal = unicodedata.normalize("NFC", value)
-    if not _FROM_OTHERS.isdisjoint(normal):  # each may be two characters in the field
+    if sum(map(normal.count, SINGLE_FORMS)) > _MAX_FORMS:
         raise UnsayableError
-    return normal
+    return ["".join(one) for one in product(*((c, *SINGLE_FORMS.get(c, "")) for c in normal))]
 
 
 def _glob(pattern: str, *, negated: bool) -> str:
