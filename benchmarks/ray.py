@@ -23,8 +23,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -34,11 +34,12 @@ import numpy as np
 
 from benchmarks.tables import markdown
 from retriever.distributed import RayHands, ray_hands
-from retriever.distributed.cluster import load_ray
 from retriever.embedding.protocols import Embedder
 from retriever.index import Index
 from retriever.indexing.ledger import SyncReport
 from retriever.types import Progress
+from tests.distributed.sharing import Sharing
+from tests.distributed.simulated import add_machine, simulated
 
 SAMPLE = Path("data/sample")
 PARTS = ("equal", "model", "losses", "tight", "speed")
@@ -88,26 +89,6 @@ def write_documents(folder: Path, count: int, seed: int = 7) -> Path:
     return folder
 
 
-@contextmanager
-def cluster(*cpus: float) -> Iterator[Any]:
-    """A simulated cluster: so many processors on each machine."""
-    ray = load_ray()
-    from ray.cluster_utils import Cluster
-
-    first, *others = cpus
-    head = {"num_cpus": first, "include_dashboard": False}
-    started = Cluster(initialize_head=True, head_node_args=head)
-    try:
-        for each in others:
-            started.add_node(num_cpus=each)
-        ray.init(address=started.address, log_to_driver=False, logging_level="error")
-        yield started
-    finally:
-        ray.shutdown()
-        stop: Callable[[], None] = started.shutdown
-        stop()
-
-
 def build(
     folder: Path,
     docs: Path,
@@ -126,7 +107,7 @@ def equal(work: Path, count: int) -> list[dict[str, Any]]:
     started = time.monotonic()
     build(work / "alone", docs, _fake())
     alone = time.monotonic() - started
-    with cluster(1, 2, 1), ray_hands("ray:auto?actors=2&patience=300") as hands:
+    with simulated(1, 2, 1), ray_hands("ray:auto?actors=2&patience=300") as hands:
         started = time.monotonic()
         build(work / "ray", docs, _fake(), hands)
         shared = time.monotonic() - started
@@ -148,7 +129,7 @@ def equal(work: Path, count: int) -> list[dict[str, Any]]:
 def model(work: Path, count: int) -> list[dict[str, Any]]:
     """The sample with the model in float32."""
     build(work / "alone", SAMPLE, None)
-    with cluster(1, 2, 1), ray_hands("ray:auto?actors=2", dtype="float32") as hands:
+    with simulated(1, 2, 1), ray_hands("ray:auto?actors=2", dtype="float32") as hands:
         build(work / "ray", SAMPLE, None, hands)
     expected, found = contents(work / "alone", None), contents(work / "ray", None)
     difference = found.difference(expected)
@@ -163,10 +144,10 @@ def losses(work: Path, count: int) -> list[dict[str, Any]]:
     build(work / "alone", docs, _fake())
     expected = contents(work / "alone", _fake())
     rows = []
-    with cluster(1, 2) as machines:
+    with simulated(1, 2) as machines:
         for what in ("actor", "machine", "driver"):
             folder, seen = work / what, [Progress(0, 0, 0, 0, 0.0, 0.0, None)]
-            more = machines.add_node(num_cpus=2)
+            more = add_machine(machines, 2)
             if what == "driver":
                 _killed_driver(folder, docs, machines.address)
                 machines.remove_node(more, allow_graceful=False)
@@ -261,8 +242,6 @@ def speed(work: Path, count: int) -> list[dict[str, Any]]:
 
 
 def _fake() -> Embedder:
-    from tests.distributed.sharing import Sharing
-
     return Sharing()
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from retriever.distributed.place import HERE, Place
 from retriever.distributed.shares import Node, Shares, shares
-from retriever.indexing.jobs import default_jobs
+from retriever.indexing.jobs import processors
 from retriever.types import RetrieverError, UsageError
 from retriever.version import __version__, install_command
 
@@ -32,7 +32,14 @@ LOOK_SECONDS = 10.0
 """Seconds between two looks at which machines there are."""
 
 _PREFIX = "wva-ray-"
-_QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+_ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    # On a busy machine the start takes longer than the times after which Ray gives up.
+    "RAY_raylet_start_wait_time_s": "120",
+    "RAY_gcs_server_port_wait_time_s": "120",
+}
+"""Settings of Ray, unless the user has chosen others."""
 
 
 class ClusterError(RetrieverError):
@@ -41,7 +48,7 @@ class ClusterError(RetrieverError):
 
 def load_ray() -> Any:
     """The module `ray`. Raises UsageError if it is not installed, or does not start."""
-    for name, value in _QUIET.items():
+    for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     try:
         import ray
@@ -95,7 +102,7 @@ class Cluster:
             try:
                 self._ray.init(
                     address=HERE,
-                    num_cpus=default_jobs(),
+                    num_cpus=processors(),
                     include_dashboard=False,
                     object_store_memory=STORE_BYTES,
                     _temp_dir=str(self._folder),

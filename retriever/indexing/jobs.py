@@ -26,11 +26,16 @@ def check_jobs(jobs: int) -> None:
         )
 
 
+def processors() -> int:
+    """The number of processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1  # pragma: no cover - not Linux
+
+
 def default_jobs() -> int:
     """The number of processors that this process may use, but not very many."""
-    if hasattr(os, "sched_getaffinity"):
-        return min(len(os.sched_getaffinity(0)), MAX_DEFAULT_JOBS)
-    return min(os.cpu_count() or 1, MAX_DEFAULT_JOBS)  # pragma: no cover - not Linux
+    return min(processors(), MAX_DEFAULT_JOBS)
 
 
 def is_worth_processes(files: Collection[Pending]) -> bool:
@@ -40,4 +45,4 @@ def is_worth_processes(files: Collection[Pending]) -> bool:
     )
 
 
-__all__ = ["check_jobs", "default_jobs", "is_worth_processes"]
+__all__ = ["check_jobs", "default_jobs", "is_worth_processes", "processors"]

@@ -24,10 +24,10 @@ from retriever.storage.backends.milvus.collections import Collections
 from retriever.storage.backends.milvus.describing import described, sizes
 from retriever.storage.backends.milvus.keys import Keys
 from retriever.storage.backends.milvus.moving import Mover
-from retriever.storage.backends.milvus.reading import MilvusReader
+from retriever.storage.backends.milvus.passages import MilvusPassages
 from retriever.storage.backends.milvus.session import ANALYSER, Session
 from retriever.storage.backends.milvus.state import Generation, Settings
-from retriever.storage.backends.protocols import CatalogReader, PassageSearch
+from retriever.storage.backends.protocols import CatalogReader
 from retriever.storage.backends.snapshot import Snapshot
 from retriever.storage.binding import (
     checked_means,
@@ -112,11 +112,9 @@ class MilvusBackend:
 
     def for_workers(self) -> tuple[str, str] | None:
         """The address and the token with which workers of this run write; None for Milvus Lite."""
-        if self._connection.address.is_lite or self._worker:
+        if self._connection.address.is_lite or self._session.is_worker:
             return None
-        with self._changing:
-            self._begin()
-        return self._connection.address.text, self._lease.owner
+        return self.name, self.token()
 
     def close(self) -> None:
         """See `Documents.close`."""
@@ -141,10 +139,8 @@ class MilvusBackend:
         """See `Documents.snapshot`."""
         self._session.settle_terms()
         reader = self._session.reader()
-        yield Snapshot(cast(CatalogReader, reader), self._passages(reader))
-
-    def _passages(self, reader: MilvusReader) -> PassageSearch:
-        return cast(PassageSearch, None)  # comes with `milvus.passages`
+        reader.collections = reader.collections.for_searches()
+        yield Snapshot(cast(CatalogReader, reader), MilvusPassages(reader))
 
     # Identity
 

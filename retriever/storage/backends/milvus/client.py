@@ -7,6 +7,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from copy import copy
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from retriever.storage.backends.milvus.address import Address
@@ -20,6 +21,8 @@ log = logging.getLogger(__name__)
 
 TRIES = 6
 """How often a call is tried while the server is away."""
+SEARCH_TRIES = 3
+"""How often a call of a search is tried: somebody waits for its result."""
 FIRST_WAIT = 0.25
 """Seconds before the second try; each later wait is twice as long."""
 MAX_ROWS = 500
@@ -54,6 +57,7 @@ class Connection:
         logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
         self.address = address
         self._sleep = sleep
+        self._tries = TRIES
         self._writing = threading.RLock()
         self._closed = False
         self.client: MilvusClient = self._tried(
@@ -76,6 +80,12 @@ class Connection:
         self.client.close()
         if self.address.is_lite:
             _release(self.address.uri)
+
+    def for_searches(self) -> Connection:
+        """The same connection, which gives up sooner while the server is away."""
+        found = copy(self)
+        found._tries = SEARCH_TRIES
+        return found
 
     # Reading
 
@@ -203,7 +213,7 @@ class Connection:
         from pymilvus.exceptions import MilvusException
 
         wait = FIRST_WAIT
-        for left in reversed(range(TRIES)):
+        for left in reversed(range(self._tries)):
             try:
                 return call()
             except MilvusException as error:
@@ -271,6 +281,7 @@ __all__ = [
     "MAX_FOUND",
     "MAX_ROWS",
     "MAX_SENT",
+    "SEARCH_TRIES",
     "TRIES",
     "Connection",
     "Row",

@@ -21,6 +21,10 @@ class Collections:
         self.passages = schema.passages(index)
         self.vectors = schema.vectors(index)
 
+    def for_searches(self) -> Collections:
+        """The same collections, over a connection that gives up sooner."""
+        return Collections(self.connection.for_searches(), self.index)
+
     def exists(self) -> bool:
         """Whether there is an index."""
         name = schema.records(self.index)

@@ -28,6 +28,7 @@ from retriever.storage.backends.milvus.state import (
     Settings,
     Shared,
 )
+from retriever.storage.backends.milvus.terms import MilvusVocabulary
 from retriever.storage.backends.milvus.values import (
     document_name,
     id_of,
@@ -51,8 +52,8 @@ _ORDER = (*_PLACE, "position")
 T = TypeVar("T")
 
 
-class MilvusReader:
-    """The implementation of `retriever.storage.backends.CatalogReader`, without its term part.
+class MilvusReader(MilvusVocabulary):
+    """The implementation of `retriever.storage.backends.CatalogReader`; terms are in `terms`.
 
     `at` is its generation; `shared` is what readers of one find out once, None where others write.
     """

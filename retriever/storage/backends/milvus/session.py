@@ -109,6 +109,11 @@ class Session:
         self._anew = False  # the dictionary is to be made anew
         self._lent = False
 
+    @property
+    def is_worker(self) -> bool:
+        """Whether it writes under the lease of another process."""
+        return bool(self._worker)
+
     def _new_terms(self) -> SessionTerms:
         dictionary = TermDictionary(self.collections.connection, self.collections.index)
         return SessionTerms(dictionary, self._clock)

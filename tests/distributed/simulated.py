@@ -1,0 +1,63 @@
+"""A simulated cluster: several machines of Ray, all of them this one."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from retriever.distributed.cluster import load_ray
+
+AGENTS = ("metrics_agent_port", "runtime_env_agent_port", "dashboard_agent_listen_port")
+"""Ports of processes for which a machine waits, and not long enough on a busy one, if it must look
+which ones they have taken."""
+
+
+@contextmanager
+def simulated(*cpus: float) -> Iterator[Any]:
+    """So many processors on each machine, and a connection. One start of eight fails: it is tried
+    twice.
+    """
+    ray = load_ray()
+    try:
+        started = _start(*cpus)
+    except Exception:  # noqa: BLE001 - Ray raises bare exceptions
+        started = _start(*cpus)
+    stop: Callable[[], None] = started.shutdown
+    try:
+        ray.init(address=started.address, log_to_driver=False, logging_level="error")
+        yield started
+    finally:
+        ray.shutdown()
+        stop()
+
+
+def add_machine(cluster: Any, cpus: float) -> Any:
+    """One machine more; `cluster.remove_node` removes it."""
+    return cluster.add_node(num_cpus=cpus, **_free_ports())
+
+
+def _start(*cpus: float) -> Any:
+    from ray.cluster_utils import Cluster
+
+    first, *others = cpus
+    head = {"num_cpus": first, "include_dashboard": False, **_free_ports()}
+    started = Cluster(initialize_head=True, head_node_args=head)
+    try:
+        for each in others:
+            add_machine(started, each)
+    except BaseException:
+        started.shutdown()
+        raise
+    return started
+
+
+def _free_ports() -> dict[str, int]:
+    found = {}
+    with ExitStack() as open_ones:  # all at once, so that they differ
+        for name in AGENTS:
+            listening = open_ones.enter_context(socket.socket())
+            listening.bind(("127.0.0.1", 0))
+            found[name] = listening.getsockname()[1]
+    return found
