@@ -34,6 +34,7 @@ from retriever.langchain.vectors import as_vector, as_vectors, identity, relevan
 from retriever.searching.mmr import mmr
 from retriever.searching.options import Mode, as_mode, check_count, check_diversity
 from retriever.settings import FOREIGN_POOLING, ChunkSettings, EmbedderSettings, Prompts
+from retriever.storage.backends.opening import Place, open_backend, place_of
 from retriever.types import (
     Chunk,
     DocumentRow,
@@ -47,8 +48,7 @@ from retriever.types import (
 
 if TYPE_CHECKING:
     from retriever.langchain.records import AlignedWVARecordManager
-    from retriever.storage.backends import Snapshot
-    from retriever.storage.backends.embedded import EmbeddedBackend
+    from retriever.storage.backends import Documents, Snapshot
     from retriever.storage.records import NewDocument
 
 WRITE_TIMEOUT = 30.0
@@ -85,8 +85,8 @@ class AlignedWVAVectorStore(VectorStore):
 
     - `embedding` may be any LangChain embeddings. With `AlignedWVAEmbeddings` vectors are
       calibrated, with others they are taken as they are.
-    - `path` is the folder, which is created; without it the store is temporary, and gone when it is
-      closed or the program ends.
+    - `path` is the folder, which is created, or an address of Milvus; without it the store is
+      temporary, and gone when it is closed or the program ends.
     - `mode` is the default of the searches: "dense" (cosine), "hybrid" (with BM25) or "keyword".
 
     Scores are larger for better matches. An add is one transaction: it is written as a whole or not
@@ -95,27 +95,27 @@ class AlignedWVAVectorStore(VectorStore):
     """
 
     def __init__(
-        self, embedding: Embeddings, path: str | Path | None = None, *, mode: str = Mode.DENSE
+        self,
+        embedding: Embeddings,
+        path: str | Path | Place | None = None,
+        *,
+        mode: str = Mode.DENSE,
     ) -> None:
         if not isinstance(embedding, Embeddings):
             raise UsageError(f"embedding must be LangChain Embeddings; it is {embedding!r:.80}")
-        if not isinstance(path, str | Path | None):
+        if not isinstance(path, str | Place | None):
             raise UsageError(f"path is the folder of the store; it is {path!r:.80}")
-        from retriever.storage.backends.embedded import EmbeddedBackend  # it loads FAISS
-
         self.mode = as_mode(mode)
         self._embedding = embedding
-        folder = Path(tempfile.mkdtemp(prefix="wva-store-")) if path is None else Path(path)
-        self.path = folder
+        temporary = Path(tempfile.mkdtemp(prefix="wva-store-")) if path is None else None
+        self.path = temporary or place_of(path)
         self._temporary = path is None
-        self._backend: EmbeddedBackend = EmbeddedBackend.open(
-            folder, create=True, durable=path is not None
-        )
+        self._backend = open_backend(self.path, create=True, durable=path is not None)
         self._writing = threading.RLock()
         self._changes = 0  # texts written or deleted since unused vectors were removed
         self._most = 0  # the largest number of texts since then
         self._managers: weakref.WeakSet[AlignedWVARecordManager] = weakref.WeakSet()
-        self._end = weakref.finalize(self, _end, self._backend, folder if path is None else None)
+        self._end = weakref.finalize(self, _end, self._backend, temporary)
         self._label, self._identity = identity(embedding)
         try:
             self._check_identity()
@@ -129,7 +129,7 @@ class AlignedWVAVectorStore(VectorStore):
         return self._embedding
 
     @property
-    def backend(self) -> EmbeddedBackend:
+    def backend(self) -> Documents:
         """The storage below: see `retriever.storage.backends`."""
         return self._backend
 
@@ -585,7 +585,7 @@ class AlignedWVAVectorStore(VectorStore):
         self._managers.add(manager)
 
     @contextmanager
-    def changing(self) -> Iterator[EmbeddedBackend]:
+    def changing(self) -> Iterator[Documents]:
         """Exclusive writing, between threads and processes."""
         if not self._writing.acquire(timeout=WRITE_TIMEOUT):
             raise IndexStateError(f"another thread writes to the store in {self.path}; try again")
@@ -695,7 +695,7 @@ def _check_length(what: str, values: Sequence[Any], count: int) -> None:
         raise UsageError(f"{count} texts need as many {what}; there are {len(values)}")
 
 
-def _end(backend: EmbeddedBackend, temporary: Path | None) -> None:
+def _end(backend: Documents, temporary: Path | None) -> None:
     backend.close()
     if temporary is not None:
         shutil.rmtree(temporary, ignore_errors=True)

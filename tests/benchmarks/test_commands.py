@@ -64,6 +64,7 @@ SMALLER = {  # options that shorten commands which read much by default
     "start": "--rounds 1 --quick --index INDEX",
     "scale": "--tiny",
     "kills": "--tiny --folder NOTES",
+    "milvus": "--tiny",
     "fuzz": "--tiny --output OUT",
     "flips": "--tiny",
     "half_made": "--sample --questions QUESTIONS",
@@ -110,7 +111,7 @@ WITH_MODEL = (
     "answers",
     "half_made",
 )
-INDEXED = ("bench", "deletion", "literal", "screen", "sentences", "serving", "start")
+INDEXED = ("bench", "deletion", "literal", "screen", "sentences", "serving", "sizing", "start")
 
 
 @pytest.fixture(scope="module")
@@ -153,6 +154,7 @@ def arguments(command: str, inputs: dict[str, Path]) -> tuple[str, list[str]]:
     words += SMALLER.get(module, "").split()
     replaced = {
         "indexes/sample": inputs["INDEX"],
+        "indexes/default": inputs["INDEX"],
         "data/queries.jsonl": inputs["QUESTIONS"],
         "build/wva-retriever.cdx.json": inputs["OUT"] / "bill.json",
         "PATH/difficult_files": inputs["NOTES"],

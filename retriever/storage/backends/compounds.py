@@ -61,6 +61,27 @@ def is_part(stem: str, compound: str, language: str, count: Count) -> bool:
     return any(_are_long_enough((*way, f"{stem}{MARK}{language}")) for way in ways)
 
 
+def may_be_compound(word: str, language: str) -> bool:
+    """Whether `split_compound` looks for the word's parts."""
+    return len(word) >= MIN_LETTERS and language in LINKING_ELEMENTS
+
+
+def terms_within(word: str, language: str) -> set[str]:
+    """All terms whose counts the splits of a word may ask for, to have them counted at once.
+
+    >>> sorted(terms_within("teich", "de"))
+    ['eichøde', 'eicøde', 'ichøde', 'teichøde', 'teicøde', 'teiøde']
+    """
+    found: set[str] = set()
+    for start in range(len(word) - _MIN_SHORT_PART + 1):
+        for end in range(start + _MIN_SHORT_PART, len(word) + 1):
+            part = word[start:end]
+            for link in LINKING_ELEMENTS[language]:
+                if len(part) - len(link) >= _MIN_SHORT_PART and part.endswith(link):
+                    found.add(_term(part[: len(part) - len(link)], language))
+    return found
+
+
 def _splits(
     word: str, language: str, count: Count, most: int, *, inside: bool = False
 ) -> Iterator[tuple[str, ...]]:
@@ -95,4 +116,11 @@ def _mean(terms: tuple[str, ...], count: Count) -> float:
     return sum(log(count(term)) for term in terms) / len(terms)
 
 
-__all__ = ["MIN_PART_LETTERS", "Count", "is_part", "split_compound"]
+__all__ = [
+    "MIN_PART_LETTERS",
+    "Count",
+    "is_part",
+    "may_be_compound",
+    "split_compound",
+    "terms_within",
+]

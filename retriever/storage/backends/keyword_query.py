@@ -271,12 +271,31 @@ class KeywordQuery:
         In an index of several languages "city" and "cities" have stems in each, and those of one
         language may differ.
         """
+        self._look_up(said)
         found: dict[tuple[_WordTerms, QueryWord | None], QueryWord] = {}
         for word in said:
             terms = self._expand_word(word)
             key = terms, None if terms.occurs else word
             found[key] = found[key].again(word.times) if key in found else word
         return {word: replace(terms, boost=self._boost(word)) for (terms, _), word in found.items()}
+
+    def _look_up(self, said: Sequence[QueryWord]) -> None:
+        """Have the terms of all words counted at once: an engine may be far away."""
+        own = [term for word in said for term in (*word.terms, *(term for term, _ in word.others))]
+        unknown = [term for term in dict.fromkeys(own) if term not in self._counts]
+        self._counts |= self._passages.document_frequencies(unknown)
+        stems: dict[tuple[str, str], None] = {}
+        wholes: dict[tuple[str, str], None] = {}
+        for word in said:
+            for term in word.terms:
+                language = language_mark(term)
+                if language in LINKING_ELEMENTS:
+                    stems[term[: -len(MARK + language)], language] = None
+                    wholes[fold_accents(word.typed), language] = None
+        if stems:
+            self._vocabulary.expect_compounds(
+                [stem for stem in stems if len(stem[0]) >= MIN_PART_LETTERS], list(wholes)
+            )
 
     def _boost(self, word: QueryWord) -> float:
         return word.weight * repeated_boost(word.times, self._length)

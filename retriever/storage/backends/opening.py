@@ -64,18 +64,18 @@ def folder_of(place: Place, doing: str, instead: str) -> Path:
 
 
 def open_backend(
-    place: Place, *, create: bool = False, store: str | None = None, read_only: bool = False
+    place: Place, *, create: bool = False, store: str | None = None, durable: bool = True
 ) -> Documents:
     """Open an index; `create` makes one where there is none.
 
     `store` is the kind of its vector index: a FAISS factory string for a folder, a name such as
-    HNSW for Milvus. Raises IndexStateError where there is no index, UsageError without the library
-    of Milvus.
+    HNSW for Milvus. `durable` is that of `EmbeddedBackend.open`. Raises IndexStateError where there
+    is no index, UsageError without the library of Milvus.
     """
     if isinstance(place, Path):
         from retriever.storage.backends.embedded import EmbeddedBackend
 
-        return EmbeddedBackend.open(place, create=create, factory=store, read_only=read_only)
+        return EmbeddedBackend.open(place, create=create, factory=store, durable=durable)
     from retriever.storage.backends.milvus.backend import MilvusBackend
 
     kind = {"kind": store} if store else {}

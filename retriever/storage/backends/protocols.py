@@ -129,6 +129,14 @@ class Vocabulary(Protocol):
     def longer_words(self, stem: str, language: str) -> list[str]:
         """The longer stems (seven letters or more) of a language that end with `stem`."""
 
+    def expect_compounds(
+        self, stems: Sequence[tuple[str, str]], words: Sequence[tuple[str, str]]
+    ) -> None:
+        """Say that `longer_words` of stems, and splits of words, each with its language, follow.
+
+        An engine that is far away looks up at once what these need; others do nothing.
+        """
+
     def first_with(self, term: str) -> Chunk | None:
         """The chunk with the term that was written first, or None."""
 
@@ -335,10 +343,17 @@ class Documents(Protocol):
         A chunk's vector is stored before, or comes later, by `attach_vectors`.
         """
 
-    def upsert_many(self, documents: Sequence[NewDocument]) -> None:
+    def upsert_many(
+        self,
+        documents: Sequence[NewDocument],
+        *,
+        vectors: Mapping[str, Vectors] | None = None,
+        keys: Sequence[IndexedKey] = (),
+    ) -> None:
         """Write documents as `upsert` does, all in one transaction.
 
-        The terms of a document may be given, as `analyse_chunks` finds them.
+        The terms of a document may be given, as `analyse_chunks` finds them. Raw `vectors` (dim,)
+        by key are stored, and `keys` noted, together with them.
         """
 
     def note_wanted(self, chunk_ids: Sequence[str]) -> None:
@@ -379,6 +394,26 @@ class Documents(Protocol):
     def put_keys(self, keys: Sequence[IndexedKey], *, keep_groups: bool = False) -> None:
         """Note when keys were seen, and their groups unless those are kept."""
 
+    def remove_keys(self, namespace: str, keys: Sequence[str]) -> None:
+        """Forget keys of one namespace; the documents stay."""
+
+    def known_keys(self, namespace: str, keys: Sequence[str]) -> set[str]:
+        """Those of the keys that are noted in a namespace."""
+
+    def list_keys(
+        self,
+        namespace: str,
+        *,
+        before: float | None = None,
+        after: float | None = None,
+        groups: Sequence[str] | None = None,
+        limit: int | None = None,
+    ) -> list[str]:
+        """The keys of a namespace seen before and after these times, of these groups."""
+
+    def last_seen(self) -> float:
+        """The newest time at which any key was seen; 0 without keys."""
+
     def set_progress(self, progress: Mapping[str, Any] | None) -> None:
         """Publish the progress of a running sync to other processes; None at its end."""
 
@@ -392,8 +427,11 @@ class Documents(Protocol):
         process still writes.
         """
 
-    def release(self) -> None:
-        """Release the writer lock, if it is held, without ending a sync."""
+    def release(self, *, checkpoint: bool = True) -> None:
+        """Release the writer lock, if it is held, without ending a sync.
+
+        Without a checkpoint of a folder's log it is faster.
+        """
 
     def back_up(self, to: Path) -> Backup:
         """Write a consistent copy, also while another process writes."""

@@ -672,6 +672,11 @@ class Reader:
         )
         return [backwards[::-1] for (backwards,) in rows]
 
+    def expect_compounds(
+        self, stems: Sequence[tuple[str, str]], words: Sequence[tuple[str, str]]
+    ) -> None:
+        """Nothing: the catalog is near."""
+
     def first_with(self, term: str) -> Chunk | None:
         """The chunk with the term that was written first, or None."""
         found = self._one("SELECT rowid FROM fulltext WHERE terms MATCH ? LIMIT 1", (f'"{term}"',))

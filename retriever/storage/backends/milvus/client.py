@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from copy import copy
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from retriever.storage.backends.milvus.address import Address
@@ -19,6 +21,8 @@ log = logging.getLogger(__name__)
 
 TRIES = 6
 """How often a call is tried while the server is away."""
+SEARCH_TRIES = 3
+"""How often a call of a search is tried: somebody waits for its result."""
 FIRST_WAIT = 0.25
 """Seconds before the second try; each later wait is twice as long."""
 MAX_ROWS = 500
@@ -28,6 +32,9 @@ MAX_SENT = 16 * 2**20
 MAX_FOUND = 16_384
 """The most rows that Milvus returns from one search or query."""
 _AWAY = ("UNAVAILABLE", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED")
+
+_lite: Counter[str] = Counter()  # the connections to files of Milvus Lite
+_lock = threading.Lock()
 
 T = TypeVar("T")
 Row = dict[str, Any]
@@ -50,14 +57,35 @@ class Connection:
         logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
         self.address = address
         self._sleep = sleep
+        self._tries = TRIES
         self._writing = threading.RLock()
+        self._closed = False
         self.client: MilvusClient = self._tried(
             lambda: MilvusClient(address.uri, timeout=60, **address.sign_in()), "connect"
         )
+        if address.is_lite:
+            with _lock:
+                _lite[address.uri] += 1
+
+    @property
+    def name(self) -> str:
+        """The address for display."""
+        return self.address.text
 
     def close(self) -> None:
-        """Close the connection."""
+        """Close the connection; the last one of this process gives Milvus Lite's file free."""
+        if self._closed:
+            return
+        self._closed = True
         self.client.close()
+        if self.address.is_lite:
+            _release(self.address.uri)
+
+    def for_searches(self) -> Connection:
+        """The same connection, which gives up sooner while the server is away."""
+        found = copy(self)
+        found._tries = SEARCH_TRIES
+        return found
 
     # Reading
 
@@ -164,6 +192,17 @@ class Connection:
         with self._writing:
             self._tried(lambda: self.client.delete(collection, filter=where), "delete")
 
+    def delete_keys(self, collection: str, keys: Sequence[Any]) -> None:
+        """Delete the rows with these primary keys."""
+        with self._writing:
+            for start in range(0, len(keys), MAX_ROWS):
+                some = list(keys[start : start + MAX_ROWS])
+
+                def delete(some: list[Any] = some) -> None:
+                    self.client.delete(collection, ids=some)
+
+                self._tried(delete, "delete")
+
     def change(self, what: str, change: Callable[[MilvusClient], T]) -> T:
         """Make any other change, such as to collections, with the same retries."""
         with self._writing:
@@ -174,7 +213,7 @@ class Connection:
         from pymilvus.exceptions import MilvusException
 
         wait = FIRST_WAIT
-        for left in reversed(range(TRIES)):
+        for left in reversed(range(self._tries)):
             try:
                 return call()
             except MilvusException as error:
@@ -195,6 +234,17 @@ class Connection:
                 "was written so far is kept; run the same command again when it is"
             )
         return IndexStateError(f"Milvus at {self.address.text} could not {what}: {told}")
+
+
+def _release(path: str) -> None:
+    """Let other processes open a file of Milvus Lite that no connection uses any more."""
+    from milvus_lite.server_manager import server_manager_instance
+
+    with _lock:
+        _lite[path] -= 1
+        if _lite[path] <= 0:
+            del _lite[path]
+            server_manager_instance.release_server(path)
 
 
 def _sendable(rows: Sequence[Row]) -> Iterator[list[Row]]:
@@ -231,6 +281,7 @@ __all__ = [
     "MAX_FOUND",
     "MAX_ROWS",
     "MAX_SENT",
+    "SEARCH_TRIES",
     "TRIES",
     "Connection",
     "Row",

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 from retriever.storage.backends.milvus import schema
-from retriever.storage.backends.milvus.client import MAX_ROWS, Connection, Row
+from retriever.storage.backends.milvus.client import Connection, Row
 from retriever.storage.backends.milvus.records import Records
+from retriever.types import IndexStateError
 
 
 class Collections:
@@ -18,6 +20,10 @@ class Collections:
         self.records = Records(connection, index)
         self.passages = schema.passages(index)
         self.vectors = schema.vectors(index)
+
+    def for_searches(self) -> Collections:
+        """The same collections, over a connection that gives up sooner."""
+        return Collections(self.connection.for_searches(), self.index)
 
     def exists(self) -> bool:
         """Whether there is an index."""
@@ -53,9 +59,13 @@ class Collections:
 
     def delete_passages(self, keys: Sequence[int]) -> None:
         """Delete the passages with these keys."""
-        for start in range(0, len(keys), MAX_ROWS):
-            some = ", ".join(map(str, keys[start : start + MAX_ROWS]))
-            self.connection.delete(self.passages, f"key in [{some}]")
+        self.connection.delete_keys(self.passages, keys)
+
+    def compact(self) -> None:
+        """Ask Milvus to tidy its files; one that cannot leaves them as they are."""
+        for name in (self.passages, self.vectors, schema.records(self.index)):
+            with suppress(IndexStateError):
+                self.connection.change("compact", lambda client, name=name: client.compact(name))  # type: ignore[misc]
 
 
 __all__ = ["Collections"]

@@ -88,7 +88,7 @@ class StoredDocument:
     def record(self) -> Record:
         """As it is stored."""
         value = {
-            "row": _row_json(self.row),
+            "row": row_json(self.row),
             "edition": self.edition,
             "pages": [page.to_json() for page in self.pages],
             "account": None if self.account is None else asdict(self.account),
@@ -134,7 +134,7 @@ def record_id(document_id: str) -> str:
 
 def edition_of(row: DocumentRow, pages: Sequence[Page], chunks: Sequence[NewChunk]) -> str:
     """The edition of a document: equal for all that write the same, as a task that runs twice."""
-    facts = json.dumps(_row_json(row), sort_keys=True)
+    facts = json.dumps(row_json(row), sort_keys=True)
     texts = (part for page in pages for part in (str(PageFacts.of(page, 0).to_json()), page.text))
     places = (f"{chunk.page} {chunk.span.start} {chunk.span.end}" for chunk in chunks)
     return _hash(row.id, facts, *texts, *places)
@@ -215,7 +215,8 @@ def _cut(left_out: Sequence[LeftOut]) -> dict[str, Any]:
     return {"parts": parts, "cut": room < 0}
 
 
-def _row_json(row: DocumentRow) -> Mapping[str, Any]:
+def row_json(row: DocumentRow) -> Mapping[str, Any]:
+    """The fields of a document's row without its counts, those that are not as usual."""
     values = {
         name: getattr(row, name)
         for name, default in _DEFAULTS.items()
@@ -248,4 +249,5 @@ __all__ = [
     "part_prefix",
     "parts",
     "record_id",
+    "row_json",
 ]

@@ -28,6 +28,7 @@ from retriever.storage.backends.milvus.state import (
     Settings,
     Shared,
 )
+from retriever.storage.backends.milvus.terms import MilvusVocabulary
 from retriever.storage.backends.milvus.values import (
     document_name,
     id_of,
@@ -51,8 +52,8 @@ _ORDER = (*_PLACE, "position")
 T = TypeVar("T")
 
 
-class MilvusReader:
-    """The implementation of `retriever.storage.backends.CatalogReader`, without its term part.
+class MilvusReader(MilvusVocabulary):
+    """The implementation of `retriever.storage.backends.CatalogReader`; terms are in `terms`.
 
     `at` is its generation; `shared` is what readers of one find out once, None where others write.
     """
@@ -187,7 +188,11 @@ class MilvusReader:
     def pages(self, document_id: str) -> list[Page]:
         """See `CatalogReader.pages`."""
         found = self.stored_document(document_id)
-        return [] if found is None else self._pages(found, range(len(found.pages)))
+        return [] if found is None else self.pages_of(found)
+
+    def pages_of(self, document: StoredDocument) -> list[Page]:
+        """The pages of a document in order, also of one whose record is not written yet."""
+        return self._pages(document, range(len(document.pages)))
 
     def _pages(self, document: StoredDocument, places: Sequence[int]) -> list[Page]:
         ids = [docs.page_id(document, at) for at in places]

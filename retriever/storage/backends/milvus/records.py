@@ -51,6 +51,10 @@ class Records:
         found = self.get([id_]).get(id_)
         return None if found is None else found.value
 
+    def is_empty(self) -> bool:
+        """Whether there is no record."""
+        return not self._connection.query(self._collection, "", ("id",), 1)
+
     def beginning(self, prefix: str, where: str = "") -> Iterator[Record]:
         """The records whose ids begin with `prefix`, in any order; `where` is another condition."""
         condition = beginning(prefix)
@@ -85,7 +89,11 @@ class Records:
 
     def delete(self, ids: Sequence[str]) -> None:
         """Delete records; segments of a long value go with `delete_beginning` of its id."""
-        self._delete_where("id", ids)
+        self.delete_stored([stored(id_) for id_ in ids])
+
+    def delete_stored(self, ids: Sequence[str]) -> None:
+        """Delete records by ids as `ids_beginning` gives them."""
+        self._connection.delete_keys(self._collection, ids)
 
     def delete_beginning(self, prefix: str) -> None:
         """Delete the records whose ids begin with `prefix`."""
@@ -93,11 +101,8 @@ class Records:
 
     def delete_of(self, owners: Sequence[str], where: str = "") -> None:
         """Delete the records of some owners; `where` is another condition."""
-        self._delete_where("owner", owners, where)
-
-    def _delete_where(self, field: str, values: Sequence[str], where: str = "") -> None:
-        for start in range(0, len(values), MAX_ROWS):
-            condition = f"{field} in {listed(values[start : start + MAX_ROWS])}"
+        for start in range(0, len(owners), MAX_ROWS):
+            condition = f"owner in {listed(owners[start : start + MAX_ROWS])}"
             self._connection.delete(
                 self._collection, f"{condition} and {where}" if where else condition
             )

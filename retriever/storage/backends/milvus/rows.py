@@ -55,7 +55,6 @@ def passage_row(
 ) -> Row:
     """A passage's row without its vectors; `long` texts and terms stay in it until `shortened`."""
     text = stored(text_of(pages, chunk))
-    found = stored(terms.terms)
     return {
         "key": key_of(chunk_id),
         "document": document.name,
@@ -66,15 +65,23 @@ def passage_row(
         "start": chunk.span.start,
         "stop": chunk.span.end,
         "text": text,
+        **term_fields(text, terms),
+        "vector": stored(chunk.vector),
+        "embedded": bool(chunk.vector),
+        "added": document.added,
+        **filter_fields(document),
+    }
+
+
+def term_fields(text: str, terms: PassageTerms) -> Row:
+    """The fields of a passage's terms; `text` is as it is stored."""
+    found = stored(terms.terms)
+    return {
         "terms": found,
         "long": _is_long(text) or _is_long(found),
         "length": terms.length,
         "language": terms.language,
         "long_words": segments(stored(" ".join(terms.long_words)))[0],
-        "vector": stored(chunk.vector),
-        "embedded": bool(chunk.vector),
-        "added": document.added,
-        **filter_fields(document),
     }
 
 
@@ -196,5 +203,6 @@ __all__ = [
     "no_vector",
     "passage_row",
     "shortened",
+    "term_fields",
     "weighed",
 ]

@@ -92,7 +92,11 @@ class Totals:
     @classmethod
     def read(cls, records: Records) -> Totals:
         """The stored totals; zeros without any."""
-        record = records.get([TOTALS]).get(TOTALS)
+        return cls.of(records.get([TOTALS]).get(TOTALS))
+
+    @classmethod
+    def of(cls, record: Record | None) -> Totals:
+        """The totals of a record; zeros without one."""
         if record is None:
             return cls()
         value = json.loads(record.value)
@@ -281,6 +285,7 @@ __all__ = [
     "LONG",
     "PASSAGE_TERMS",
     "TERM",
+    "TOTALS",
     "TermDictionary",
     "TermFacts",
     "Totals",

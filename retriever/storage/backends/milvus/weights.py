@@ -70,11 +70,14 @@ def passage_vector(terms: Sequence[str], length: int, average: float) -> dict[in
     return found
 
 
-def query_weights(query: TermQuery, idf_of: Callable[[str], float]) -> dict[str, float]:
+def query_weights(
+    query: TermQuery, idf_of: Callable[[str], float], *, phrases: bool = True
+) -> dict[str, float]:
     """Weights of single terms: their sum of factors is at least the score of any passage.
 
     A word's score is that of its best alternative, so each term counts with its largest boost among
-    them. A phrase occurs no more often than each of its words, which share its weight.
+    them. A phrase occurs no more often than each of its words, which share its weight; without
+    `phrases` it is left out.
     """
     found: defaultdict[str, float] = defaultdict(float)
     for word in query.words:
@@ -83,7 +86,7 @@ def query_weights(query: TermQuery, idf_of: Callable[[str], float]) -> dict[str,
             here: defaultdict[str, float] = defaultdict(float)
             for term, boost in way:
                 parts = term.split(" ")
-                for part in parts:
+                for part in parts if phrases or len(parts) == 1 else ():
                     here[part] += boost * idf_of(term) / len(parts)
             for term, weight in here.items():
                 most[term] = max(most.get(term, 0.0), weight)
@@ -109,8 +112,12 @@ def bound_factor(averages: Sequence[float], today: float) -> float:
 
 def averages(records: Records) -> list[float]:
     """The mean lengths that stored weights may be made with; the last is for new ones."""
-    value = records.value(AVERAGE)
-    return [] if value is None else [float(one) for one in json.loads(value)]
+    return averages_of(records.get([AVERAGE]).get(AVERAGE))
+
+
+def averages_of(record: Record | None) -> list[float]:
+    """`averages` of their record; none without it."""
+    return [] if record is None else [float(one) for one in json.loads(record.value)]
 
 
 def settle_average(records: Records, lengths: Sequence[int]) -> float:
@@ -165,6 +172,7 @@ __all__ = [
     "AVERAGE",
     "MAX_DRIFT",
     "averages",
+    "averages_of",
     "bound_factor",
     "has_drifted",
     "passage_vector",

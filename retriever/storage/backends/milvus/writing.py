@@ -92,7 +92,7 @@ class _PagesOf(Protocol):
 class MilvusWriter:
     """Changes of one index, each call one change; `reader` is of the newest generation.
 
-    `generation` is what follows the change; None in a worker, which counts no generations.
+    `generation` is the newest one; None in a worker, which counts no generations.
     `loose` are keys of vectors that may have no passage any more.
     """
 
@@ -104,10 +104,10 @@ class MilvusWriter:
         weigh: Weigh,
         loose: set[str],
     ) -> None:
-        self._collections: Collections = reader.collections
-        self._records = reader.collections.records
-        self._reader = reader
-        self._generation = generation
+        self.reader = reader
+        self.collections: Collections = reader.collections
+        self.records = reader.collections.records
+        self.generation = generation
         self._terms = terms
         self._weigh = weigh
         self.loose = loose
@@ -117,10 +117,10 @@ class MilvusWriter:
     def save_vectors(self, keys: Sequence[str], vectors: Vectors) -> None:
         """Store raw vectors (n, dim) by key; an existing key keeps its vector."""
         array = checked_vectors(keys, vectors)
-        known = self._reader.known_vectors(keys)
+        known = self.reader.known_vectors(keys)
         new = {key: at for at, key in reversed(list(enumerate(keys))) if key not in known}
         rows = [{"key": stored(key), "raw": array[at]} for key, at in new.items()]
-        self._collections.connection.upsert(self._collections.vectors, rows)
+        self.collections.connection.upsert(self.collections.vectors, rows)
         self.loose.update(new)
 
     def attach(self, chunks: Mapping[int, str]) -> int:
@@ -129,7 +129,7 @@ class MilvusWriter:
         Returns how many got one; passages that are gone, or have one, stay as they are.
         """
         fields = ("key", "document", "edition", "embedded")
-        rows = self._collections.get(list(chunks), fields)
+        rows = self.collections.get(list(chunks), fields)
         missing = [row["key"] for row in rows if not row["embedded"]]
         raw = self._raw(set(chunks.values()))
         for key in chunks.values():
@@ -140,27 +140,27 @@ class MilvusWriter:
             {"key": key, "vector": stored(chunks[key]), "embedded": True, "dense": vector}
             for key, vector in zip(missing, calibrated, strict=True)
         ]
-        self._collections.connection.upsert(self._collections.passages, changed, partial=True)
+        self.collections.connection.upsert(self.collections.passages, changed, partial=True)
         self.loose.difference_update(chunks.values())
-        self._commit([])
+        self.commit([], documents=False)
         return len(changed)
 
     def _raw(self, keys: Collection[str]) -> dict[str, Vectors]:
         """The raw vectors that are stored, by key."""
         wanted = [stored(key) for key in keys if key]
-        if not wanted or not self._reader.has_passages():
+        if not wanted or not self.reader.has_passages():
             return {}
-        connection, name = self._collections.connection, self._collections.vectors
+        connection, name = self.collections.connection, self.collections.vectors
         return {
             loaded(row["key"]): np.asarray(row["raw"], np.float32)
             for row in connection.get(name, wanted, ("key", "raw"))
         }
 
     def _calibrated(self, raw: Sequence[Vectors]) -> Vectors:
-        dimension = self._reader.dimension() or 0
+        dimension = self.reader.dimension() or 0
         if not raw:
             return np.empty((0, dimension), np.float32)
-        return self._reader.means().passage(np.stack(raw))
+        return self.reader.means().passage(np.stack(raw))
 
     # Documents
 
@@ -172,10 +172,10 @@ class MilvusWriter:
         for document in last.values():
             check_chunks(document.row, document.pages, document.chunks, {"", *raw})
             metadata_rows(document.row.metadata)
-        before = self._reader.stored_documents(document_name(id_) for id_ in last)
+        before = self.reader.stored_documents(document_name(id_) for id_ in last)
         now = time.time_ns()
         prepared = [_prepared(document, now + at) for at, document in enumerate(last.values())]
-        self._records.put(
+        self.records.put(
             [
                 *(
                     part
@@ -196,14 +196,12 @@ class MilvusWriter:
         """Write documents whose texts are stored; `before` are those that they replace, by name."""
         wanted = {chunk.vector for one in prepared for chunk in one.chunks.values()}
         raw = self._raw(wanted) if raw is None else raw
-        old = self._rows_of(before)
+        old = self.rows_of(before)
         rows = [row for one in prepared for row in _rows(one)]
         vectors = self._vectors(rows, raw)
         self._write_passages(rows, vectors)
-        self._terms.minus(old)
-        self._terms.plus(rows)
-        self._terms.flush()
-        self._commit([one.document.record() for one in prepared])
+        self.count(rows, old)
+        self.commit([one.document.record() for one in prepared])
         self._clean([one.document for one in prepared], before)
         self.loose.update(loaded(row["vector"]) for row in old if row["vector"])
         self.loose.difference_update(loaded(row["vector"]) for row in rows)
@@ -218,32 +216,53 @@ class MilvusWriter:
         return dict(zip((row["key"] for row in embedded), calibrated, strict=True))
 
     def _write_passages(self, rows: Sequence[Row], vectors: Mapping[int, Vectors]) -> None:
-        nothing = passages.no_vector(self._reader.dimension() or 0)
-        short, long = [], []
-        for row in rows:
-            whole = passages.weighed(row, self._weigh)
-            one, record = passages.shortened({**whole, "dense": vectors.get(row["key"], nothing)})
-            short.append(one)
-            long += [record] if record else []
-        if long:
-            self._records.put(long)
-        if short:
-            self._collections.connection.upsert(self._collections.passages, short)
+        nothing = passages.no_vector(self.reader.dimension() or 0)
+        self.write_rows(
+            [
+                {**passages.weighed(row, self._weigh), "dense": vectors.get(row["key"], nothing)}
+                for row in rows
+            ]
+        )
 
-    def _rows_of(self, documents: Mapping[str, StoredDocument]) -> list[Row]:
-        """The passages of documents, with what the term dictionary is made of."""
-        if not documents or not self._reader.has_passages():
+    def write_rows(self, rows: Sequence[Row], *, partial: bool = False) -> None:
+        """Write passages with all their fields; with `partial`, change those that are there."""
+        found = [passages.shortened(row) for row in rows]
+        long = [record for _, record in found if record is not None]
+        if long:
+            self.records.put(long)
+        if rows:
+            short = [row for row, _ in found]
+            self.collections.connection.upsert(self.collections.passages, short, partial=partial)
+
+    def count(self, new: Sequence[Row], old: Sequence[Row]) -> None:
+        """Count passages in the term dictionary that are written, and those that go."""
+        self._terms.minus(old)
+        self._terms.plus(new)
+        self._terms.flush()
+
+    def fresh_documents(self, document_ids: Iterable[str]) -> dict[str, StoredDocument]:
+        """The documents as they are now, by their names, whatever the reader has read before."""
+        ids = [docs.record_id(id_) for id_ in document_ids]
+        found = (StoredDocument.of(record) for record in self.records.get(ids).values())
+        return {one.name: one for one in found}
+
+    def rows_of(self, documents: Mapping[str, StoredDocument]) -> list[Row]:
+        """The passages of documents by name, with what the term dictionary is made of."""
+        if not documents or not self.reader.has_passages():
             return []
         where = f"document in {listed(documents)}"
         found: list[Row] = []
-        for rows in self._collections.scan(where, (*TERMS, "vector"), _ROWS):
-            whole = [row for row, _ in self._reader.of_documents(rows)]
-            found += passages.lengthened(self._records, whole)
+        for rows in self.collections.scan(where, (*TERMS, "vector"), _ROWS):
+            own = [row for row in rows if row["edition"] == documents[row["document"]].edition]
+            found += passages.lengthened(self.records, own)
         return found
 
-    def _commit(self, records: Sequence[Record]) -> None:
-        generation = [self._generation.record()] if self._generation else []
-        self._records.put([*records, *generation])
+    def commit(self, records: Sequence[Record], *, documents: bool = True) -> None:
+        """Write the records that make a change visible, and the generation that begins with it."""
+        if self.generation is not None:
+            self.generation = self.generation.next(documents=documents)
+            records = [*records, self.generation.record()]
+        self.records.put(records)
 
     def _clean(
         self, documents: Sequence[StoredDocument], before: Mapping[str, StoredDocument]
@@ -256,45 +275,44 @@ class MilvusWriter:
         ]
         if not changed:
             return
-        self._delete_rows(
+        self.delete_rows(
             [one.name for one in changed], [before[one.name].edition for one in changed]
         )
-        self._records.delete([f"{INTENT}{one.name}" for one in changed])
+        self.records.delete([f"{INTENT}{one.name}" for one in changed])
 
-    def _delete_rows(self, names: Sequence[str], editions: Sequence[str]) -> None:
+    def delete_rows(self, names: Sequence[str], editions: Sequence[str]) -> None:
         """Delete passages and texts of documents in these editions."""
         for start in range(0, len(names), _ROWS):
             some, gone = names[start : start + _ROWS], editions[start : start + _ROWS]
-            if self._reader.has_passages():
-                self._collections.connection.delete(
-                    self._collections.passages,
+            if self.reader.has_passages():
+                self.collections.connection.delete(
+                    self.collections.passages,
                     f"document in {listed(some)} and edition in {listed(gone)}",
                 )
             numbers = ", ".join(str(docs.number_of(edition)) for edition in gone)
-            self._records.delete_of(some, f"number in [{numbers}]")
+            self.records.delete_of(some, f"number in [{numbers}]")
 
     def delete(self, document_ids: Sequence[str]) -> int:
         """Remove documents with their pages and passages; returns how many existed."""
         names = dict.fromkeys(document_name(id_) for id_ in document_ids)
-        before = self._reader.stored_documents(names)
+        before = self.reader.stored_documents(names)
         if not before:
             return 0
-        old = self._rows_of(before)
-        self._records.delete([docs.record_id(one.row.id) for one in before.values()])
-        self._commit([])
-        self._terms.minus(old)
-        self._terms.flush()
-        self._delete_rows(list(before), [one.edition for one in before.values()])
+        old = self.rows_of(before)
+        self.records.delete([docs.record_id(one.row.id) for one in before.values()])
+        self.commit([])
+        self.count([], old)
+        self.delete_rows(list(before), [one.edition for one in before.values()])
         self.loose.update(loaded(row["vector"]) for row in old if row["vector"])
         return len(before)
 
     def touch(self, row: DocumentRow) -> None:
         """Update the file facts of an unchanged document."""
-        known = self._reader.stored_document(row.id)
+        known = self.reader.stored_document(row.id)
         if known is None:
             return
         facts = {name: getattr(row, name) for name in ("root", "sha256", "size", "mtime_ns")}
-        self._commit([replace(known, row=replace(known.row, **facts)).record()])
+        self.commit([replace(known, row=replace(known.row, **facts)).record()])
 
 
 def _prepared(document: NewDocument, now: int) -> Prepared:
