@@ -9,6 +9,7 @@ compared. Each part is run by name, all of them by default:
 - `losses`: an actor, a machine and the driver are killed in turn, the command is run again; nothing
   is missing, and nothing is there or was done twice.
 - `tight`: two processors and two actors, which must not wait for each other.
+- `data`: `EmbeddingWorker` in `map_batches` of Ray Data; the same vectors, bit for bit.
 - `speed`: tokens per second with one worker and with two, and the overhead over a run without Ray.
 """
 
@@ -33,7 +34,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.tables import markdown
-from retriever.distributed import RayHands, ray_hands
+from retriever.distributed import EmbeddingWorker, RayHands, ray_hands
 from retriever.embedding.protocols import Embedder
 from retriever.index import Index
 from retriever.indexing.ledger import SyncReport
@@ -42,7 +43,7 @@ from tests.distributed.sharing import Sharing
 from tests.distributed.simulated import add_machine, simulated
 
 SAMPLE = Path("data/sample")
-PARTS = ("equal", "model", "losses", "tight", "speed")
+PARTS = ("equal", "model", "losses", "tight", "data", "speed")
 WORDS = ("river", "heron", "record", "otter", "measure", "control", "review", "access", "plan")
 TOLERANCE = 1e-5
 
@@ -215,6 +216,29 @@ def tight(work: Path, count: int) -> list[dict[str, Any]]:
     difference = found.difference(contents(work / "alone", _fake()))
     assert difference == 0, difference  # noqa: S101
     return [{"check": "two processors, two actors", "passages": len(found.texts)}]
+
+
+def data(work: Path, count: int) -> list[dict[str, Any]]:
+    """Texts through Ray Data: the vectors of the embedder itself."""
+    texts = [f"passage: note {number} of the heron" for number in range(min(count, 2000))]
+    with simulated(1, 2):
+        import ray
+
+        actors = ray.data.ActorPoolStrategy(min_size=1, max_size=2)
+        source = ray.data.from_items([{"input": text} for text in texts])
+        embedded = source.map_batches(
+            EmbeddingWorker,
+            fn_constructor_args=(Sharing,),
+            compute=actors,
+            num_cpus=0.5,
+            batch_size=256,
+        )
+        found = {row["input"]: row["vector"] for row in embedded.iter_rows()}
+    expected = dict(zip(texts, Sharing().embed_inputs(texts), strict=True))
+    assert found.keys() == expected.keys()  # noqa: S101
+    difference = max(float(np.abs(found[one] - expected[one]).max()) for one in texts)
+    assert difference == 0, difference  # noqa: S101
+    return [{"check": "map_batches", "texts": len(texts), "largest difference": difference}]
 
 
 def speed(work: Path, count: int) -> list[dict[str, Any]]:

@@ -32,13 +32,7 @@ LOOK_SECONDS = 10.0
 """Seconds between two looks at which machines there are."""
 
 _PREFIX = "wva-ray-"
-_ENVIRONMENT = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    # On a busy machine the start takes longer than the times after which Ray gives up.
-    "RAY_raylet_start_wait_time_s": "120",
-    "RAY_gcs_server_port_wait_time_s": "120",
-}
+_ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
 """Settings of Ray, unless the user has chosen others."""
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from tests.fakes import FakeEmbedder
+from retriever.types import ModelError
+from tests.fakes import FakeEmbedder, Vectors
 
 
 class Sharing(FakeEmbedder):
@@ -18,3 +21,10 @@ class Sharing(FakeEmbedder):
 
     def tokenizer_json(self) -> str:
         return self._tokenizer.to_str()
+
+
+class Broken(Sharing):
+    """One whose model cannot be used."""
+
+    def embed_inputs(self, inputs: Sequence[str]) -> Vectors:
+        raise ModelError("the weights are gone")

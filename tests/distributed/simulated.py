@@ -9,7 +9,12 @@ from typing import Any
 
 from retriever.distributed.cluster import load_ray
 
-AGENTS = ("metrics_agent_port", "runtime_env_agent_port", "dashboard_agent_listen_port")
+AGENTS = (
+    "metrics_agent_port",
+    "metrics_export_port",
+    "runtime_env_agent_port",
+    "dashboard_agent_listen_port",
+)
 """Ports of processes for which a machine waits, and not long enough on a busy one, if it must look
 which ones they have taken."""
 

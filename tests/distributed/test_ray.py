@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from retriever.distributed import RayHands, hands, ray_hands
+from retriever.distributed import ray_hands
 from retriever.distributed import reading as reading_module
 from retriever.distributed.cluster import Cluster, ClusterError
 from retriever.distributed.place import Place
@@ -26,7 +26,7 @@ from retriever.indexing import vectors as vectors_module
 from retriever.reading.options import ReadOptions
 from retriever.reading.reader_pool import ReadTask
 from retriever.types import ModelError, Progress, ReadError
-from tests.distributed.sharing import Sharing
+from tests.distributed.sharing import Broken, Sharing
 from tests.distributed.simulated import add_machine, simulated
 from tests.indexing.test_processes import dump, facts, write_files
 
@@ -86,45 +86,33 @@ def same(folder: Path, alone) -> None:
         assert found[name] == expected[name], name
 
 
-def test_the_index_equals_the_local_one(cluster, alone, docs, tmp_path, small_batches) -> None:
-    seen: list[Progress] = []
-    with (
-        ray_hands("ray:auto?actors=2&patience=100") as workers,
-        Index.open_or_create(tmp_path / "index", Sharing()) as index,
-    ):
-        report = index.sync(docs, hands=workers, progress=seen.append)
-        assert index.embedder.embedded == [], "nothing was embedded here"
-        again = index.sync(docs, hands=workers)
-    assert facts(report) == alone[0]
-    assert again.totals["unchanged"]
-    assert again.tokens == 0
-    assert report.tokens > 0
-    assert seen[-1].vectors_done == seen[-1].vectors_total == len(alone[1]["ids"])
-    assert ray.is_initialized(), "a connection that was there stays"
-    same(tmp_path / "index", alone)
-
-
-def test_a_lost_actor_and_a_lost_machine_change_nothing(
+def test_the_index_equals_the_local_one_whatever_is_lost(
     cluster, alone, docs, tmp_path, small_batches
 ) -> None:
-    extra = add_machine(cluster, 1)
+    """A machine is lost while files are read, an actor while passages are embedded."""
+    machine = add_machine(cluster, 1)
     lost: list[str] = []
+    seen: list[Progress] = []
 
-    with ray_hands("ray:auto?actors=3&patience=100") as workers:
+    with ray_hands("ray:auto?actors=2&patience=100") as workers:
 
         def lose(progress: Progress) -> None:
-            if progress.vectors_done and not lost:
+            seen.append(progress)
+            if progress.files_read >= 2 and "machine" not in lost:
+                cluster.remove_node(machine, allow_graceful=False)
+                lost.append("machine")
+            elif progress.vectors_done and "actor" not in lost:
                 workers.lose_an_actor()
                 lost.append("actor")
-            elif progress.files_read >= 2 and "machine" not in lost and not progress.vectors_total:
-                cluster.remove_node(extra, allow_graceful=False)
-                lost.append("machine")
 
         with Index.open_or_create(tmp_path / "index", Sharing()) as index:
             report = index.sync(docs, hands=workers, progress=lose)
-            assert index.info()["pending"] == 0
-    assert {*lost} == {"actor", "machine"}
+            assert index.embedder.embedded == [], "nothing was embedded here"
+    assert lost == ["machine", "actor"]
     assert facts(report) == alone[0]
+    assert report.tokens > 0
+    assert seen[-1].vectors_done == seen[-1].vectors_total == len(alone[1]["ids"])
+    assert ray.is_initialized(), "a connection that was there stays"
     same(tmp_path / "index", alone)
 
 
@@ -134,7 +122,7 @@ def test_a_killed_run_goes_on_where_it_was(cluster, alone, docs, tmp_path, small
         from retriever.distributed import ray_hands
         from retriever.index import Index
         from retriever.indexing import vectors
-        from tests.distributed.sharing import Sharing
+        from tests.distributed.sharing import Broken, Sharing
         vectors.FIRST_BATCH_TOKENS = vectors.BATCH_TOKENS = 100
 
         def kill(progress):
@@ -181,30 +169,15 @@ def test_workers_without_the_files_are_sent_them(cluster, docs, monkeypatch) -> 
         third.result()
 
 
-def test_a_claim_that_no_machine_can_meet_is_a_sentence_and_no_hang(
-    cluster, docs, tmp_path
-) -> None:
-    with (
-        ray_hands("ray:auto?actors=1&cpus=99&patience=2") as workers,
-        Index.open_or_create(tmp_path / "index", Sharing()) as index,
-    ):
-        with pytest.raises(ClusterError, match="1 actor with 99 CPU each"):
-            index.sync(docs, hands=workers)
-        assert index.info()["documents"], "what was read is kept"
+def test_a_claim_that_no_machine_can_meet_is_a_sentence_and_no_hang(cluster) -> None:
+    with ray_hands("ray:auto?actors=1&cpus=99&patience=2") as workers:
+        embedder = workers.embedder(Sharing())
+        with pytest.raises(ClusterError, match=r"machines with .* 1 actor with 99 CPU each"):
+            embedder.embed_inputs(["passage: a heron"])
 
 
-def test_an_error_of_the_model_is_the_runs_error(cluster, docs, tmp_path, monkeypatch) -> None:
-    def broken(*_: object) -> object:
-        def load() -> Sharing:
-            raise ModelError("the weights are gone")
-
-        return load
-
-    monkeypatch.setattr(hands, "loader", broken)
-    workers = RayHands(Place("auto"))
-    with (
-        Index.open_or_create(tmp_path / "index", Sharing()) as index,
-        pytest.raises(ModelError, match="the weights are gone"),
-    ):
-        index.sync(docs, hands=workers)
-    workers.close()
+def test_an_error_of_the_model_is_the_runs_error(cluster) -> None:
+    with ray_hands("ray:auto?actors=1") as workers:
+        embedder = workers.embedder(Broken())
+        with pytest.raises(ModelError, match="the weights are gone"):
+            embedder.embed_inputs(["passage: a heron"])

@@ -47,6 +47,10 @@ class SessionTerms:
         self._due = 0.0
         self._changed = False
 
+    def expect(self, rows: Sequence[Row]) -> None:
+        """See `TermCounts.expect`."""
+        self.dictionary.settle([int(row["length"]) for row in rows])
+
     def plus(self, rows: Sequence[Row]) -> None:
         """See `TermCounts.plus`."""
         self._changed = self._changed or bool(rows)
@@ -79,6 +83,8 @@ class _WorkerTerms:
 
     def __init__(self, records: Records) -> None:
         self._records = records
+
+    def expect(self, rows: Sequence[Row]) -> None: ...
 
     def plus(self, rows: Sequence[Row]) -> None: ...
 
