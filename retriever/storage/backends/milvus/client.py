@@ -53,8 +53,10 @@ class Connection:
             raise UsageError(
                 f"an index in Milvus needs pymilvus: {install_command('milvus')}"
             ) from None
-        # Its own log lines repeat, with a traceback, what is raised anyway.
-        logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
+        # Their own log lines repeat, with a traceback, what is raised anyway, or, of the server in
+        # Milvus Lite, what the client does without.
+        for name in ("pymilvus", "grpc._server"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
         self.address = address
         self._sleep = sleep
         self._tries = TRIES
