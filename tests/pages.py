@@ -19,7 +19,7 @@ def open_page(
     params: Mapping[str, str | list[str]],
     seconds: int = 20,
 ) -> AppTest:
-    """The page of an index (or a folder of indexes, or an address of Milvus) at an address with these parameters."""
+    """The page of an index (or a folder of indexes) at an address with these parameters."""
     monkeypatch.setattr(sys, "argv", ["app.py", "--index", str(folder)])
     app = AppTest.from_file(str(APP), default_timeout=seconds)
     for name, value in params.items():

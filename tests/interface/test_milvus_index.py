@@ -1,4 +1,4 @@
-"""An index in Milvus through every door: the library, the commands, servers, the page, LangChain."""
+"""An index in Milvus by every door: the library, commands, servers, the page, LangChain."""
 
 from __future__ import annotations
 

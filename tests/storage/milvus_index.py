@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -16,7 +16,7 @@ import pytest
 from retriever.storage.backends.milvus import schema
 from retriever.storage.backends.milvus.address import Address
 from retriever.storage.backends.milvus.backend import MilvusBackend
-from retriever.storage.backends.milvus.client import Connection
+from retriever.storage.backends.milvus.client import Connection, Row
 from retriever.types import IndexStateError
 
 SERVER = os.environ.get("MILVUS_URI", "")
@@ -55,6 +55,34 @@ def emptied(address: str) -> str:
     finally:
         connection.close()
     return address
+
+
+def rows_of(address: str) -> dict[str, list[Row]]:
+    """All rows of an index, by collection."""
+    connection = Connection(Address.parse(address))
+    try:
+        name = connection.address.collection
+        return {
+            collection: connection.all(collection, where, [field for field, *_ in fields])
+            for collection, where, fields in (
+                (schema.records(name), 'id >= ""', schema.RECORD_FIELDS),
+                (schema.vectors(name), 'key >= ""', schema.VECTOR_FIELDS),
+                (schema.passages(name), f"key >= {-(2**63)}", schema.PASSAGE_FIELDS),
+            )
+        }
+    finally:
+        connection.close()
+
+
+def filled(address: str, rows: Mapping[str, list[Row]]) -> None:
+    """Let an index have these rows and no others."""
+    emptied(address)
+    connection = Connection(Address.parse(address))
+    try:
+        for collection, some in rows.items():
+            connection.upsert(collection, some)
+    finally:
+        connection.close()
 
 
 def opened(address: str) -> MilvusBackend:

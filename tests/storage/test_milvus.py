@@ -7,7 +7,13 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from retriever.storage.backends.milvus.backend import MilvusBackend
-from tests.storage.backend_contract import DocumentsContract
+from tests.storage.backend_contract import (
+    DocumentsContract,
+    PassagesContract,
+    all_chunks,
+    put,
+    vector_of,
+)
 from tests.storage.milvus_index import emptied, opened, shared_index
 
 
@@ -45,3 +51,19 @@ def reopened(backend: MilvusBackend, address: str) -> Iterator[Callable[[], Milv
 
 class TestContract(DocumentsContract):
     pass
+
+
+class TestPassages(PassagesContract):
+    def test_a_snapshot_stays_as_it_is(self, backend: MilvusBackend) -> None:
+        """Milvus has no snapshots: one that is open sees no mixture, but what is there now."""
+        rows = [put(backend, f"{n}.txt", f"amber text{n}") for n in range(6)]
+        backend.finish({})
+        with backend.snapshot() as now:
+            before = now.dense(vector_of("q"), 99).ids
+            backend.delete([row.id for row in rows[:4]])
+            put(backend, "new.txt", "amber new")
+            backend.finish({})
+            ids = set(all_chunks(backend))
+            for found in (now.dense(vector_of("q"), 99), now.keyword("amber", 99)):
+                assert set(found.ids) == ids
+            assert len(ids & set(before)) == 2

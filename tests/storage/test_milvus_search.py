@@ -20,19 +20,18 @@ from retriever.storage.backends.milvus import passages as milvus_passages
 from retriever.storage.backends.milvus import weights
 from retriever.storage.backends.milvus.backend import MilvusBackend
 from retriever.storage.backends.milvus.client import SEARCH_TRIES, Connection
-from retriever.storage.backends.milvus.filters import FilterExpressions
+from retriever.storage.backends.milvus.fields import text_field
+from retriever.storage.backends.milvus.filters import FilterExpressions, say
 from retriever.storage.backends.milvus.records import Record, Records
 from retriever.storage.backends.milvus.statistics import MAX_FULL, DenseStatistics
 from retriever.storage.backends.milvus.terms import Terms
 from retriever.storage.backends.snapshot import Snapshot
-from retriever.storage.filters import Filter, chunk_fields
+from retriever.storage.filters import Comparison, Filter, chunk_fields
 from retriever.storage.records import Expansion, NewChunk, NewDocument, TermQuery
 from retriever.types import DocumentRow, IndexStateError, Page, Span, UsageError, document_id
 from tests.storage.backend_contract import DIM, put, settings, vector_of
+from tests.storage.milvus_index import opened, shared_index
 from tests.storage.test_catalog import documents, filters
-
-pytest.importorskip("pymilvus", reason="Milvus is not installed: the extra 'milvus'")
-pytest.importorskip("milvus_lite", reason="Milvus Lite is not installed")
 
 WORDS = [
     "tea",
@@ -100,6 +99,12 @@ CONDITIONS: tuple[dict[str, Any] | None, ...] = (
     {"$not": {"path": {"glob": "f1/**"}}, "author": "Ada"},
     {"date": {"lt": "2024-04"}},
 )
+MIXED: tuple[dict[str, Any], ...] = (
+    *({"mixed": value} for value in ("text", 12, "12", 12.5, True, "2024-03-07", "2024", 2024)),
+    {},
+    {"mixed": float("inf")},
+    {"mixed": float("nan"), 'odd "name': 1},
+)
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +113,8 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[EmbeddedBac
     folder = tmp_path_factory.mktemp("both")
     with (
         EmbeddedBackend.open(folder / "index", create=True) as embedded,
-        MilvusBackend.open(f"milvus+file:{folder / 'index.db'}", create=True) as milvus,
+        shared_index(folder) as address,
+        opened(address) as milvus,
     ):
         for backend in (embedded, milvus):
             _fill(backend)
@@ -123,10 +129,10 @@ def _fill(backend: Any) -> None:
         texts = [" ".join(rng.choice(words, rng.integers(4, 40))) for _ in range(5)]
         texts += ["the same words here"] * (at < 3)
         facts = {
-            "title": ("", "Green tea", "Schrift")[at % 3],
-            "author": "Ada" if at % 2 else "",
+            "title": ("", "Green tea", "Schrift", "K", "\u212a")[at % 5],
+            "author": ("", "Ada", "Ke\u0301")[at % 3],
             "date": ("", "2024-03", "2024-05-01T10:00", "2023")[at % 4],
-            "metadata": {"year": 2020 + at % 3, "kind": "a"},
+            "metadata": {"year": 2020 + at % 3, "kind": "a"} | MIXED[at % len(MIXED)],
         }
         put(backend, f"f{at % 3}/d{at}.txt", *texts, **facts)
     row = DocumentRow(document_id("docs", "new.md"), "docs", "/root", "new.md", "markdown")
@@ -352,8 +358,10 @@ def test_a_hybrid_search_takes_few_calls(both, monkeypatch) -> None:
 
 @pytest.fixture(scope="module")
 def filtered(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MilvusBackend]:
-    folder = tmp_path_factory.mktemp("filtered")
-    with MilvusBackend.open(f"milvus+file:{folder / 'index.db'}", create=True) as milvus:
+    with (
+        shared_index(tmp_path_factory.mktemp("filtered")) as address,
+        opened(address) as milvus,
+    ):
         milvus.bind_embedder(settings(), ChunkSettings(64, 0))
         yield milvus
 
@@ -415,7 +423,27 @@ SPECS: tuple[dict[str, Any], ...] = (
     {"date": {"gte": "2024-05-01T09:00+02:00"}},
     {"format": "txt"},
     {"format": {"ne": "md"}},
+    {"format": ["pdf", ".TXT"]},
+    {"$not": {"format": {"nin": ["markdown"]}}},
+    {"format": "no word"},
+    {"title": {"in": ["K", "\u212a"]}},
+    {"author": "Ke\u0301"},
     {"year": 2021},
+    {"$not": {"year": 2021}},
+    {"year": {"gt": 2020}},
+    {"year": {"in": [2020, 2022]}},
+    {"year": {"nin": [2020, 7]}},
+    {"year": {"exists": False}},
+    {"mixed": 2024},
+    {"mixed": {"lt": 2024}},
+    {"mixed": {"ne": 12}},
+    {"$not": {"mixed": {"gte": 12.5}}},
+    {"mixed": "text"},
+    {"mixed": {"ne": "text"}},
+    {"mixed": {"nin": ["text", "other"]}},
+    {"mixed": True},
+    {"mixed": "2024-03"},
+    {'odd "name': 1},
     {"kind": {"ne": "a"}},
     {"path": {"contains": "d1"}},
     {"chunk_id": {"gte": "8"}},
@@ -436,6 +464,32 @@ SPECS: tuple[dict[str, Any], ...] = (
 
 def test_common_conditions_select_what_matches_says(both) -> None:
     check_filters(both[1], [Filter.parse(spec) for spec in SPECS])
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"format": ["pdf", ".md"]}, {"path": "a/b.txt"}, {"path": {"glob": "reports/2024/**"}},
+        {"author": {"ne": "K\u00f6rner"}}, {"title": {"exists": True}}, {"page": {"lt": 3.5}},
+        {"date": {"gte": "2024"}}, {"document_id": "x"}, {"chunk_id": {"gt": "8"}},
+        {"year": {"gte": 2020}}, {"team": {"nin": ["red", "blue"]}}, {"size": 7.5},
+    ],
+)  # fmt: skip
+def test_common_conditions_need_no_list_of_documents(spec: dict[str, Any]) -> None:
+    where = Filter.parse(spec)
+    assert isinstance(where, Comparison)
+    for negated in (False, True):
+        assert "document in" not in say(where, negated=negated) or where.field == "document_id"
+
+
+def test_fields_of_texts_are_equal_where_the_texts_are() -> None:
+    rng = np.random.default_rng(3)
+    letters = list("Kk\u212a;\u037eae\u0301\u00e9\u0300\u00c5\u212b")
+    for _ in range(3000):
+        one, other = ("".join(rng.choice(letters, rng.integers(0, 4))) for _ in range(2))
+        where = Comparison("path", "eq", other)
+        said = f'"{text_field(one)}"' in say(where, negated=False)
+        assert said == where.matches({"path": one})
 
 
 def test_injection_finds_nothing(both) -> None:

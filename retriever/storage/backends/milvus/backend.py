@@ -70,9 +70,9 @@ class MilvusBackend:
     ) -> Self:
         """Open the index at an address; `create` makes one if there is none.
 
-        `worker` is the `token` of the run that this process works for: it writes documents and
-        vectors under the lease of that run. `kind` is the index of vectors of a new index. Raises
-        IndexStateError if there is no index, or no server.
+        `worker` is the token of the run that this process works for, see `for_workers`: it writes
+        documents and vectors under the lease of that run. `kind` is the kind of the index of
+        vectors that a new index has. Raises IndexStateError if there is no index, or no server.
         """
         backend = cls(Connection(Address.parse(address)), worker=worker)
         try:
@@ -87,6 +87,7 @@ class MilvusBackend:
             if not create:
                 raise IndexStateError(f"there is no index at {self.name}; wva index makes one")
             self._collections.create()
+        self._collections.load()
         format_ = self._settings.value(FORMAT)
         if format_ is None and create and self._records.is_empty():
             format_ = schema.FORMAT
@@ -111,10 +112,14 @@ class MilvusBackend:
         return self._collections
 
     def for_workers(self) -> tuple[str, str] | None:
-        """The address and the token with which workers of this run write; None for Milvus Lite."""
+        """The address and the token with which workers write, until `finish` or `release`.
+
+        Meanwhile `set_progress` tells readers of their changes. None for Milvus Lite, which one
+        process has at a time.
+        """
         if self._connection.address.is_lite or self._session.is_worker:
             return None
-        return self.name, self.token()
+        return self.name, self._session.lend()
 
     def close(self) -> None:
         """See `Documents.close`."""
@@ -138,8 +143,7 @@ class MilvusBackend:
     def snapshot(self, *, dense: bool = True) -> Iterator[Snapshot]:
         """See `Documents.snapshot`."""
         self._session.settle_terms()
-        reader = self._session.reader()
-        reader.collections = reader.collections.for_searches()
+        reader = self._session.reader(searches=True)
         yield Snapshot(cast(CatalogReader, reader), MilvusPassages(reader))
 
     # Identity
@@ -366,13 +370,6 @@ class MilvusBackend:
     def release(self, *, checkpoint: bool = True) -> None:
         """See `Documents.release`."""
         self._session.end()
-
-    def token(self) -> str:
-        """The token under which workers write, until `finish` or `release`: see `open`.
-
-        Meanwhile `set_progress` tells readers of the workers' changes.
-        """
-        return self._session.lend()
 
     def back_up(self, to: Path) -> NoReturn:
         """See `Documents.back_up`: a server has backups of its own."""

@@ -30,6 +30,19 @@ class Collections:
         name = schema.records(self.index)
         return self.connection.change("look", lambda client: bool(client.has_collection(name)))
 
+    def load(self) -> None:
+        """Have Milvus Lite load the collections, which it forgets; a server keeps them loaded."""
+        if self.connection.address.is_lite:
+            self.connection.change("open", lambda client: schema.load(client, self.index))
+
+    def flush(self) -> None:
+        """Have Milvus Lite write what is in memory, where it searches terms slowly.
+
+        A server does that by itself.
+        """
+        if self.connection.address.is_lite:
+            self.connection.change("write", lambda client: schema.flush(client, self.index))
+
     def create(self) -> None:
         """Create the collection of records."""
         self.connection.change("create", lambda client: schema.create_records(client, self.index))

@@ -12,7 +12,17 @@ import math
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
+from itertools import product
 
+from retriever.storage.backends.milvus.fields import (
+    FIRST,
+    KIND,
+    LAST,
+    NUMBER,
+    SINGLE_FORMS,
+    TEXT,
+    format_word,
+)
 from retriever.storage.backends.milvus.terms import (
     Reads,
     Terms,
@@ -30,8 +40,10 @@ from retriever.storage.filters import (
     Not,
     Or,
     Words,
+    kind_of,
     mentions_passages,
 )
+from retriever.text.dates import Period
 from retriever.text.globs import literal_beginning
 from retriever.types import Scalar, UsageError
 
@@ -45,7 +57,9 @@ _SYMBOLS = {"eq": "==", "ne": "!=", "gt": ">", "gte": ">=", "lt": "<", "lte": "<
 _OPPOSITES = {"eq": "ne", "ne": "eq", "gt": "lte", "lte": "gt", "lt": "gte", "gte": "lt"}
 _MAX_CACHED = 16
 _LONGEST = 200  # characters of a value that a field surely holds whole
-_FROM_OTHERS = frozenset("K;`")  # what the form NFC makes of other characters
+_MAX_FORMS = 4  # characters of a value that the field may have in two forms
+_PLAIN_NAME = re.compile("[0-9A-Za-z_.-]{1,100}")
+_EXACT = 2**52  # numbers that every engine compares exactly
 _LEAST, _MOST = -(2**63), 2**63 - 1
 
 
@@ -173,7 +187,7 @@ def say(comparison: Comparison, *, negated: bool) -> str:
     if field == "date":
         return _date(comparison, negated=negated)
     if field == "format":
-        raise UnsayableError
+        return _format(comparison, negated=negated)
     return _text(comparison, negated=negated)
 
 
@@ -225,7 +239,12 @@ def _text(comparison: Comparison, *, negated: bool) -> str:
         raise UnsayableError
     values = [str(value) for value in comparison.operands]
     column = "document" if field == "document_id" else field
-    wanted = [_comparable_text(value, field) for value in values if value or not may_miss]
+    wanted = [
+        form
+        for value in values
+        if value or not may_miss
+        for form in _comparable_texts(value, field)
+    ]
     if op in ("eq", "in"):
         return _among(column, wanted, negated=negated)
     if not may_miss:
@@ -234,15 +253,32 @@ def _text(comparison: Comparison, *, negated: bool) -> str:
     return _among(column, [*wanted, ""], negated=not negated)
 
 
-def _comparable_text(value: str, field: str) -> str:
-    """A value as the field has it where it is equal; UnsayableError where that is not sure."""
-    if len(value) > _LONGEST or (value.isascii() and not _FROM_OTHERS.isdisjoint(value)):
+def _format(comparison: Comparison, *, negated: bool) -> str:
+    """A comparison with the format or the file's ending: the field has both."""
+    op = comparison.op
+    if op == "exists":
+        return _constant(comparison.value is True, negated=negated)
+    words = [format_word(str(value)) for value in comparison.operands]
+    if op not in ("eq", "ne", "in", "nin") or not words or not all(words):
         raise UnsayableError
-    if field != "document_id":
-        return unicodedata.normalize("NFC", value)
-    if not value.isascii():
+    either = _either(f'format like "{word}|%" or format like "%|{word}"' for word in words)
+    return f"(not {either})" if negated is (op in ("eq", "in")) else either
+
+
+def _comparable_texts(value: str, field: str) -> list[str]:
+    """A value as the field may have it where it is equal; UnsayableError where that is not sure."""
+    if len(value) > _LONGEST:
         raise UnsayableError
-    return document_name(value)
+    if field == "document_id":
+        if not value.isascii():
+            raise UnsayableError
+        return [document_name(value)]
+    if value.isascii():
+        return [value]
+    normal = unicodedata.normalize("NFC", value)
+    if sum(map(normal.count, SINGLE_FORMS)) > _MAX_FORMS:
+        raise UnsayableError
+    return ["".join(one) for one in product(*((c, *SINGLE_FORMS.get(c, "")) for c in normal))]
 
 
 def _glob(pattern: str, *, negated: bool) -> str:
@@ -371,23 +407,28 @@ def _date(comparison: Comparison, *, negated: bool) -> str:
     if any(one is None or one.offset is not None for one in wanted):
         raise UnsayableError
     periods = [one for one in wanted if one is not None]
-    if op in ("gt", "gte", "lt", "lte"):
-        (one,) = periods
-        field, symbol, value = {
-            "gte": ("date_to", "gte", one.first),
-            "lte": ("date_from", "lte", one.last),
-            "gt": ("date_to", "gt", one.last),
-            "lt": ("date_from", "lt", one.first),
-        }[op]
-        yes, no = (f"{field} {_SYMBOLS[each]} {value}" for each in (symbol, _OPPOSITES[symbol]))
-        return _guarded("date_from", yes, no, negated)
     if not periods:
         raise UnsayableError
-    yes = _either(f"(date_from >= {one.first} and date_to <= {one.last})" for one in periods)
-    no = _both(f"(date_from < {one.first} or date_to > {one.last})" for one in periods)
-    if op in ("ne", "nin"):
-        yes, no = no, yes
+    yes, no = _period_conditions("date_from", "date_to", op, periods)
     return _guarded("date_from", yes, no, negated)
+
+
+def _period_conditions(
+    first: str, last: str, op: str, periods: Sequence[Period]
+) -> tuple[str, str]:
+    """A comparison of the period between two fields, which are there, and its negation."""
+    if op in ("gt", "gte", "lt", "lte"):
+        (one,) = periods
+        field, value = {
+            "gte": (last, one.first),
+            "lte": (first, one.last),
+            "gt": (last, one.last),
+            "lt": (first, one.first),
+        }[op]
+        return f"{field} {_SYMBOLS[op]} {value}", f"{field} {_SYMBOLS[_OPPOSITES[op]]} {value}"
+    yes = _either(f"({first} >= {one.first} and {last} <= {one.last})" for one in periods)
+    no = _both(f"({first} < {one.first} or {last} > {one.last})" for one in periods)
+    return (yes, no) if op in ("eq", "in") else (no, yes)
 
 
 def _either(parts: Iterable[str]) -> str:
@@ -402,7 +443,59 @@ def _both(parts: Iterable[str]) -> str:
 
 
 def _metadata(comparison: Comparison, *, negated: bool) -> str:
-    raise UnsayableError
+    """A comparison with a metadata value, which is stored by what it is: see `fields`."""
+    name, op = comparison.field.removeprefix(METADATA), comparison.op
+    if not _PLAIN_NAME.fullmatch(name):
+        raise UnsayableError
+    if op == "exists":
+        there = f"exists {_path(KIND, name)}"
+        return there if comparison.value is not negated else f"(not {there})"
+    operands = comparison.operands
+    if (op not in _SYMBOLS and op not in ("in", "nin")) or not operands:
+        raise UnsayableError
+    if all(map(_is_plain, operands)) and op in ("eq", "ne", "in", "nin"):
+        texts = [quoted(str(value)) for value in operands]
+        return _alike(TEXT, name, op, texts, negated=negated)
+    if not all(kind_of(value) == "number" and abs(float(value)) <= _EXACT for value in operands):
+        raise UnsayableError
+    numbers = _alike(NUMBER, name, op, [repr(value) for value in operands], negated=negated)
+    periods = [when for value in operands if (when := period_of(value)) is not None]
+    if not periods:
+        return numbers
+    if len(periods) < len(operands):
+        raise UnsayableError
+    first, last = _path(FIRST, name), _path(LAST, name)
+    yes, no = _period_conditions(first, last, op, periods)
+    if negated:
+        return f"({numbers} and ((not exists {first}) or {no}))"
+    return f"({numbers} or (exists {first} and {yes}))"
+
+
+def _is_plain(value: Scalar) -> bool:
+    """Whether a text equals itself alone: it is ASCII, no number and no date."""
+    return (
+        isinstance(value, str)
+        and value.isascii()
+        and len(value) <= _LONGEST
+        and number_of(value) is None
+        and period_of(value) is None
+    )
+
+
+def _alike(prefix: str, name: str, op: str, values: Sequence[str], *, negated: bool) -> str:
+    """A comparison with values of one type, which is there if it is of this type."""
+    path = _path(prefix, name)
+    if op in ("in", "nin"):
+        yes = _either(f"{path} == {value}" for value in values)
+        no = _both(f"{path} != {value}" for value in values)
+        yes, no = (yes, no) if op == "in" else (no, yes)
+    else:
+        yes, no = (f"{path} {_SYMBOLS[one]} {values[0]}" for one in (op, _OPPOSITES[op]))
+    return f"((not exists {path}) or {no})" if negated else f"(exists {path} and {yes})"
+
+
+def _path(prefix: str, name: str) -> str:
+    return f"metadata[{quoted(prefix + name)}]"
 
 
 def _check_size(where: Filter) -> None:

@@ -20,9 +20,9 @@ from retriever.storage.backends.milvus.client import MAX_FOUND, Row
 from retriever.storage.backends.milvus.filters import FilterExpressions
 from retriever.storage.backends.milvus.rows import lengthened
 from retriever.storage.backends.milvus.scoring import Collection, Passage
-from retriever.storage.backends.milvus.statistics import MAX_EXACT, DenseStatistics, Unseen
+from retriever.storage.backends.milvus.statistics import DenseStatistics, Unseen, dense_statistics
 from retriever.storage.backends.milvus.terms import PLACE, POOL, Reads, Terms
-from retriever.storage.backends.milvus.values import id_of, key_of, keys_of
+from retriever.storage.backends.milvus.values import id_of, key_of
 from retriever.storage.backends.protocols import ScoredIds
 from retriever.storage.backends.ties import top_k_ids, top_scores
 from retriever.storage.filters import Filter
@@ -166,17 +166,7 @@ class MilvusPassages:
         return known[name]
 
     def _moments(self) -> DenseStatistics:
-        """The stored moments of vectors, or those of a sample where there are none yet."""
-        stored = DenseStatistics.read(self._collections.records)
-        if stored is not None:
-            return stored
-        limit = MAX_EXACT if self._stored_vectors() <= MAX_FOUND else 1024
-        ids = [chunk.id for chunk in self._reads.sample_chunks(limit, embedded=True)]
-        return DenseStatistics.of([self._raw_vectors(keys_of(ids).tolist())], self._dimension)
-
-    def _raw_vectors(self, keys: Sequence[int]) -> Vectors:
-        rows = self._collections.get(keys, ("key", "dense"))
-        return np.array([row["dense"] for row in rows], np.float32).reshape(-1, self._dimension)
+        return dense_statistics(self._reads, self._stored_vectors())
 
     def dense_scores(self, query: Vectors, chunk_ids: Sequence[str]) -> Scores:
         """See `PassageSearch.dense_scores`."""

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import math
-import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
 from retriever.arrays import Vectors
 from retriever.storage.backends.milvus.client import Row
 from retriever.storage.backends.milvus.documents import StoredDocument, number_of
+from retriever.storage.backends.milvus.fields import format_field, metadata_field, text_field
 from retriever.storage.backends.milvus.records import Record, Records
 from retriever.storage.backends.milvus.values import (
     MAX_BYTES,
@@ -22,9 +20,8 @@ from retriever.storage.backends.milvus.values import (
     stored,
 )
 from retriever.storage.catalog.analysis import text_of
-from retriever.storage.comparing import comparable
+from retriever.storage.comparing import period_of
 from retriever.storage.records import NewChunk, PassageTerms
-from retriever.text.dates import period
 from retriever.types import Chunk, Page
 
 PASSAGE = "passage/"
@@ -86,20 +83,15 @@ def term_fields(text: str, terms: PassageTerms) -> Row:
 
 
 def filter_fields(document: StoredDocument) -> Row:
-    """The fields of a document that filters compare: texts in NFC, dates as periods."""
+    """The fields of a document that filters compare: see `fields`."""
     row = document.row
-    when = period(row.date)
+    when = period_of(row.date)
     return {
-        **{
-            name: _fitting(unicodedata.normalize("NFC", getattr(row, name)), most)
-            for name, most in (
-                *(("source", MAX_BYTES), ("path", MAX_BYTES), ("format", 256)),
-                *(("title", MAX_BYTES), ("author", MAX_BYTES)),
-            )
-        },
+        **{name: text_field(getattr(row, name)) for name in ("source", "path", "title", "author")},
+        "format": format_field(row.format, row.path),
         "date_from": None if when is None else when.first,
         "date_to": None if when is None else when.last,
-        "metadata": _metadata(row.metadata),
+        "metadata": metadata_field(row.metadata),
     }
 
 
@@ -171,23 +163,6 @@ def no_vector(dimension: int) -> Vectors:
 
 def _is_long(text: str) -> bool:
     return len(text) * 4 > MAX_BYTES and len(text.encode()) > MAX_BYTES
-
-
-def _fitting(text: str, most: int) -> str:
-    return segments(stored(text), most)[0]
-
-
-def _metadata(metadata: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Metadata as JSON that filters compare; texts in NFC. None without any."""
-    if not metadata:
-        return None
-    found: dict[str, Any] = {}
-    for name, value in metadata.items():
-        if isinstance(value, str):
-            found[stored(name)] = stored(unicodedata.normalize("NFC", value))
-        elif math.isfinite(reduced := float(comparable(value))):
-            found[stored(name)] = comparable(value) if not isinstance(value, float) else reduced
-    return found
 
 
 __all__ = [

@@ -121,11 +121,26 @@ def _create(
     client.create_collection(name, schema=schema, index_params=params, consistency_level="Strong")
 
 
+def load(client: MilvusClient, name: str) -> None:
+    """Load the collections of an index that are there."""
+    for collection in _present(client, name):
+        client.load_collection(collection)
+
+
+def flush(client: MilvusClient, name: str) -> None:
+    """Write the newest rows of an index."""
+    for collection in _present(client, name):
+        client.flush(collection)
+
+
 def drop(client: MilvusClient, name: str) -> None:
     """Delete an index with all its collections."""
-    for collection in (passages(name), vectors(name), records(name)):
-        if client.has_collection(collection):
-            client.drop_collection(collection)
+    for collection in _present(client, name):
+        client.drop_collection(collection)
+
+
+def _present(client: MilvusClient, name: str) -> list[str]:
+    return list(filter(client.has_collection, (passages(name), vectors(name), records(name))))
 
 
 __all__ = [
@@ -137,6 +152,8 @@ __all__ = [
     "create",
     "create_records",
     "drop",
+    "flush",
+    "load",
     "passages",
     "records",
     "vectors",

@@ -12,11 +12,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from retriever.storage.backends.milvus import refitting, sweeping, weights
+from retriever.storage.backends.milvus import refitting, statistics, sweeping, weights
 from retriever.storage.backends.milvus.client import Row
 from retriever.storage.backends.milvus.collections import Collections
 from retriever.storage.backends.milvus.lease import PATIENCE, Lease, check_token
 from retriever.storage.backends.milvus.reading import MilvusReader, means_to_json
+from retriever.storage.backends.milvus.records import Record, Records
 from retriever.storage.backends.milvus.rows import lengthened
 from retriever.storage.backends.milvus.state import Generation, Settings, Shared
 from retriever.storage.backends.milvus.vocabulary import TermDictionary
@@ -30,6 +31,8 @@ ANALYSER = "analyser"
 
 LOOSE = "loose"
 """The setting that some vectors may have no passage."""
+
+_WORKED = "worked"  # the id of the record that workers wrote documents
 
 _SHARE = 10
 """The dictionary is written again after so many times the time that it took."""
@@ -72,13 +75,17 @@ class SessionTerms:
 
 
 class _WorkerTerms:
-    """A worker counts no terms: the driver makes the dictionary anew."""
+    """A worker counts no terms, but notes that it wrote some: the dictionary is made anew then."""
+
+    def __init__(self, records: Records) -> None:
+        self._records = records
 
     def plus(self, rows: Sequence[Row]) -> None: ...
 
     def minus(self, rows: Sequence[Row]) -> None: ...
 
-    def flush(self) -> None: ...
+    def flush(self) -> None:
+        self._records.put([Record(_WORKED)])
 
 
 class Session:
@@ -107,7 +114,8 @@ class Session:
         self._whole = True  # no change failed half-way
         self._marked = False
         self._anew = False  # the dictionary is to be made anew
-        self._lent = False
+        self._lent = False  # workers write, too
+        self._refitted = False  # while workers wrote with the former means
 
     @property
     def is_worker(self) -> bool:
@@ -118,11 +126,12 @@ class Session:
         dictionary = TermDictionary(self.collections.connection, self.collections.index)
         return SessionTerms(dictionary, self._clock)
 
-    def reader(self) -> MilvusReader:
-        """A reader of the newest generation."""
-        at = self._generation or self._settings.generation()
+    def reader(self, *, searches: bool = False) -> MilvusReader:
+        """A reader of the newest generation; one that `searches` gives up sooner."""
+        collections = self.collections.for_searches() if searches else self.collections
+        at = self._generation or Settings(collections.records).generation()
         shared = None if self._worker or self._lent else self._shared
-        return MilvusReader(self.collections, at, shared)
+        return MilvusReader(collections, at, shared)
 
     # Changes
 
@@ -145,7 +154,7 @@ class Session:
                     self._generation = writer.generation
 
     def _writer(self) -> MilvusWriter:
-        terms = _WorkerTerms() if self._worker else self._terms
+        terms = _WorkerTerms(self.collections.records) if self._worker else self._terms
         generation = None if self._worker else self._generation
         return MilvusWriter(
             *(self.reader(), generation, terms, self._terms.dictionary.weigh, self._loose)
@@ -224,12 +233,14 @@ class Session:
             try:
                 refitting.begin(self.collections, means, facts)
                 self._refit(means, facts)
+                self._refitted = self._lent
             except BaseException:
                 self._whole = False
                 raise
 
     def _refit(self, means: Calibration, facts: Mapping[str, Any]) -> None:
         if self.reader().has_passages():
+            statistics.forget(self.collections.records)
             refitting.rewrite(self.collections, means)
         self.put({"means": means_to_json(means), "calibration": dict(facts)})
         refitting.end(self.collections)
@@ -239,7 +250,7 @@ class Session:
         with self.lock:
             self.begin()
             self._mark()
-            self._lent = self._anew = True
+            self._lent = True
             self._shared.clear()
             return self.lease.owner
 
@@ -251,27 +262,43 @@ class Session:
             if self.lease.held and self._whole and not self._lent and self._terms.settle():
                 self._announce()
 
-    def _announce(self) -> None:
-        """Begin a generation with new terms."""
+    def _announce(self, *, documents: bool = False) -> None:
+        """Begin a generation."""
         if self._generation is not None:
-            self._generation = self._generation.next(documents=False)
+            self._generation = self._generation.next(documents=documents)
             self._settings.put({}, self._generation)
 
     def settle(self) -> None:
         """Bring all that is derived of the passages up to date."""
         with self.lock:
             self.begin()
+            has_passages = self.reader().has_passages()
             if self._lent:
-                self._shared.clear()
-            reader = self.reader()
-            has_passages = reader.has_passages()
+                self._take_back()
             if self._anew and has_passages:
                 self._terms = self._new_terms()
                 self._rebuild()
             self._terms.settle()
             if has_passages and self._reweigh():
                 self._rebuild()
-            self._anew = self._lent = False
+            if has_passages:
+                reader = self.reader()
+                statistics.refresh(reader, reader.count_vectors())
+            self.collections.flush()
+            self._anew = False
+
+    def _take_back(self) -> None:
+        """Take account of what workers wrote."""
+        self._lent = False
+        self._shared.clear()
+        self._announce(documents=True)
+        if self._refitted:
+            refitting.rewrite(self.collections, self.reader().means())
+            self._refitted = False
+        if self.collections.records.value(_WORKED) is not None:
+            self._anew = True
+            self.put({LOOSE: True})
+            self.collections.records.delete([_WORKED])
 
     def _rebuild(self) -> None:
         self._terms.dictionary.rebuild(self._readable)

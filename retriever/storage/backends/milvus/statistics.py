@@ -1,9 +1,10 @@
 """Mean and deviation of a query's scores over all passages, without asking Milvus for all of them.
 
 Dense scores: the mean of all calibrated vectors and their covariance are kept as a record, which
-`finish` makes. They give any query's statistics exactly; up to `MAX_EXACT` vectors they are of all,
-beyond that of the first so many by key. With more than `MAX_FULL` dimensions the covariance is that
-of the first directions and a remainder alike in all others.
+the end of a session makes. They give any query's statistics exactly; up to `MAX_EXACT` vectors they
+are of all, beyond that of the first so many by key. With more than `MAX_FULL` dimensions the
+covariance is that of the first directions and a remainder alike in all others. While few vectors
+have changed since, they are used as they are.
 
 Keyword scores: exact if all matches were seen. Else the passages that were seen count exactly, and
 the others by the sums and sums of squares of their terms' factors, as if the terms of a query were
@@ -15,14 +16,16 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Self
+from dataclasses import dataclass, replace
+from typing import Self, cast
 
 import numpy as np
 
 from retriever.arrays import DoubleScores, DoubleVectors, Vectors
 from retriever.storage.backends.milvus.records import Record, Records
 from retriever.storage.backends.milvus.scoring import Passage
+from retriever.storage.backends.milvus.terms import PLACE, Reads
+from retriever.storage.backends.milvus.values import keys_of
 from retriever.storage.backends.milvus.vocabulary import TermFacts
 from retriever.storage.backends.milvus.weights import term_factors
 from retriever.storage.vectors.rows import Moments
@@ -36,7 +39,14 @@ MAX_EXACT = 20_000
 MAX_FULL = 1024
 """The dimensions up to which the whole covariance is kept: 2 MB."""
 
+FEW = 2_000
+"""So many vectors are always read anew."""
+
 _DIRECTIONS = 64
+_FIELDS = (*PLACE, "dense")
+_ROUNDED = 1e-12  # a smaller variance of unit vectors is none
+_MAX_STALE = 0.2  # the share of vectors that came or went since the record was made
+_MAX_KEPT = 0.01  # the same, at the end of a session
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,19 +60,22 @@ class DenseStatistics:
     mean: DoubleScores
     axes: Vectors
     rest: float = 0.0
+    documents: int = -1
+    """The number of the last change of documents when they were made."""
 
     @classmethod
     def of(cls, blocks: Iterable[Vectors], dimension: int) -> Self:
         """The statistics of vectors (n, dim) in blocks."""
         moments = Moments.none(dimension)
         for block in blocks:
-            moments = moments.plus(block)
+            moments = moments.plus(cast(Vectors, block.astype(np.float64)))
         if not moments.count:
             return cls(0, np.zeros(dimension), np.zeros((0, dimension), np.float32))
         mean = moments.total / moments.count
         covariance = moments.products / moments.count - np.outer(mean, mean)
         values, directions = np.linalg.eigh(covariance)
-        values, directions = np.maximum(values[::-1], 0), directions[:, ::-1]
+        values, directions = values[::-1], directions[:, ::-1]
+        values = np.where(values < _ROUNDED, 0, values)
         most = dimension if dimension <= MAX_FULL else _DIRECTIONS
         axes = np.sqrt(values[:most])[:, None] * directions[:, :most].T
         rest = float(values[most:].mean()) if most < dimension else 0.0
@@ -89,6 +102,7 @@ class DenseStatistics:
             "mean": _encoded(self.mean.astype("<f8")),
             "axes": _encoded(self.axes.astype("<f4")),
             "rest": self.rest,
+            "documents": self.documents,
         }
         return Record(DENSE, json.dumps(value), self.count)
 
@@ -101,11 +115,53 @@ class DenseStatistics:
         value = json.loads(record.value)
         mean = np.frombuffer(base64.b64decode(value["mean"]), "<f8")
         axes = np.frombuffer(base64.b64decode(value["axes"]), "<f4")
-        return cls(record.number, mean, axes.reshape(-1, value["dimension"]), value["rest"])
+        axes = axes.reshape(-1, value["dimension"])
+        return cls(record.number, mean, axes, value["rest"], value["documents"])
+
+    def is_near(self, count: int, share: float) -> bool:
+        """Whether few of now `count` vectors can have come or gone since."""
+        return abs(count - self.count) <= share * count
 
 
 def _encoded(values: DoubleScores | Vectors | DoubleVectors) -> str:
     return base64.b64encode(values.tobytes()).decode()
+
+
+def dense_statistics(reads: Reads, count: int) -> DenseStatistics:
+    """The statistics of now `count` vectors: the stored ones if these are of now, or many."""
+    stored = DenseStatistics.read(reads.collections.records)
+    if stored is not None:
+        fresh = stored.documents == reads.at.documents and stored.count == min(count, MAX_EXACT)
+        if fresh or (count > FEW and stored.is_near(min(count, MAX_EXACT), _MAX_STALE)):
+            return stored
+    return _computed(reads, count, MAX_EXACT if count <= MAX_EXACT else FEW)
+
+
+def refresh(reads: Reads, count: int) -> None:
+    """Store the statistics of now `count` vectors, unless those stored are nearly the same."""
+    stored = DenseStatistics.read(reads.collections.records)
+    if stored is not None and count > FEW and stored.is_near(min(count, MAX_EXACT), _MAX_KEPT):
+        return
+    found = _computed(reads, count, MAX_EXACT)
+    reads.collections.records.put([replace(found, documents=reads.at.documents).record()])
+
+
+def forget(records: Records) -> None:
+    """Delete the statistics, since all vectors change."""
+    records.delete([DENSE])
+
+
+def _computed(reads: Reads, count: int, most: int) -> DenseStatistics:
+    dimension = reads.dimension() or 0
+    if count <= most:
+        batches = reads.collections.scan("embedded == true", _FIELDS, 500)
+    else:
+        keys = keys_of([one.id for one in reads.sample_chunks(most, embedded=True)]).tolist()
+        parts = (keys[start : start + 500] for start in range(0, len(keys), 500))
+        batches = (reads.collections.get(part, _FIELDS) for part in parts)
+    counting = ([row for row, _ in reads.of_documents(rows)] for rows in batches)
+    blocks = (np.array([row["dense"] for row in rows], np.float32) for rows in counting if rows)
+    return DenseStatistics.of(blocks, dimension)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,4 +221,14 @@ class Unseen:
         return float(self._factors(seen, self.today).sum() / before) if before else 1.0
 
 
-__all__ = ["DENSE", "MAX_EXACT", "MAX_FULL", "DenseStatistics", "Unseen"]
+__all__ = [
+    "DENSE",
+    "FEW",
+    "MAX_EXACT",
+    "MAX_FULL",
+    "DenseStatistics",
+    "Unseen",
+    "dense_statistics",
+    "forget",
+    "refresh",
+]

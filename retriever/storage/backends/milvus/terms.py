@@ -14,6 +14,7 @@ from retriever.storage.backends.milvus.client import Row
 from retriever.storage.backends.milvus.collections import Collections
 from retriever.storage.backends.milvus.documents import StoredDocument
 from retriever.storage.backends.milvus.rows import lengthened
+from retriever.storage.backends.milvus.state import Generation
 from retriever.storage.backends.milvus.values import id_of, keys_of, loaded, quoted
 from retriever.storage.backends.milvus.vocabulary import (
     LONG,
@@ -53,6 +54,7 @@ class Reads(Protocol):
     """What the term part and the search need of a reader of one generation."""
 
     collections: Collections
+    at: Generation
 
     def remembered(self, name: str, make: Callable[[], T]) -> T:
         """What `make` gives, made once in a generation."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 
 from retriever.storage.backends.milvus import schema, weights
@@ -198,7 +198,10 @@ class TermDictionary:
         for rows in self._connection.scan(schema.passages(self._index), "", PASSAGE_TERMS):
             self.plus(readable(rows))
         keep = {stored(term_id(term)) for term in self._changed} | set(map(stored, self._new_long))
-        self._records.put(facts.record(term) for term, facts in self._changed.items())
+        # Rows come in any order, so that the first passage is not known.
+        self._records.put(
+            replace(facts, first=None).record(term) for term, facts in self._changed.items()
+        )
         self._records.put(Record(id_) for id_ in sorted(self._new_long))
         self._store_totals(Totals())
         for prefix in (TERM, LONG, _HASHED):
