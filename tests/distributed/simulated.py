@@ -21,14 +21,9 @@ which ones they have taken."""
 
 @contextmanager
 def simulated(*cpus: float) -> Iterator[Any]:
-    """So many processors on each machine, and a connection. One start of eight fails: it is tried
-    twice.
-    """
+    """So many processors on each machine, and a connection."""
     ray = load_ray()
-    try:
-        started = _start(*cpus)
-    except Exception:  # noqa: BLE001 - Ray raises bare exceptions
-        started = _start(*cpus)
+    started = _started(*cpus)
     stop: Callable[[], None] = started.shutdown
     try:
         ray.init(address=started.address, log_to_driver=False, logging_level="error")
@@ -43,11 +38,24 @@ def add_machine(cluster: Any, cpus: float) -> Any:
     return cluster.add_node(num_cpus=cpus, **_free_ports())
 
 
+def _started(*cpus: float) -> Any:
+    """One start of eight fails, more on a busy machine: it is tried three times."""
+    for left in reversed(range(3)):
+        try:
+            return _start(*cpus)
+        except Exception:
+            if not left:
+                raise
+    return None
+
+
 def _start(*cpus: float) -> Any:
     from ray.cluster_utils import Cluster
 
     first, *others = cpus
-    head = {"num_cpus": first, "include_dashboard": False, **_free_ports()}
+    # Each process less lets the others start sooner.
+    few = {"include_dashboard": False, "include_log_monitor": False, "no_monitor": True}
+    head = {"num_cpus": first, **few, **_free_ports()}
     started = Cluster(initialize_head=True, head_node_args=head)
     try:
         for each in others:
