@@ -15,7 +15,7 @@ import streamlit as st
 from retriever import Index
 from retriever.indexing.copying import copy_index
 from retriever.interface.cli import main as wva
-from retriever.interface.server.served import Served, served_places
+from retriever.interface.server.served import Loading, Served, served_places
 from retriever.langchain import AlignedWVAVectorStore
 from retriever.storage.backends.embedded import EmbeddedBackend
 from retriever.storage.backends.opening import open_backend, place_of
@@ -43,12 +43,21 @@ def notes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory, notes: Path) -> Iterator[str]:
-    """An index of the notes, made by the library."""
+def folder(tmp_path_factory: pytest.TempPathFactory, notes: Path) -> str:
+    """An index of the notes in a folder."""
+    place = str(tmp_path_factory.mktemp("folder") / "index")
+    with Index.open_or_create(place, FakeEmbedder()) as index:
+        assert index.sync([notes]).complete
+    return place
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory, folder: str) -> Iterator[str]:
+    """The same index in Milvus: fitting it there again would ask it a thousand questions."""
     with shared_index(tmp_path_factory.mktemp("milvus")) as address:
-        with Index.open_or_create(address, FakeEmbedder(32)) as index:
-            report = index.sync([notes])
-            assert report.complete
+        with Index.open(folder) as index:
+            report = index.copy_to(address)
+        assert (report.copied, report.complete, report.same) == (3, True, 1.0)
         yield address
 
 
@@ -77,18 +86,17 @@ def test_the_commands_work_unchanged(
     assert "wva copy" in capsys.readouterr().err
 
 
-def test_it_is_as_good_as_a_folder(address: str, notes: Path, tmp_path: Path) -> None:
+def test_it_is_as_good_as_a_folder(address: str, folder: str) -> None:
     with (
-        Index.open_or_create(tmp_path / "folder", FakeEmbedder(32)) as folder,
-        Index.open(address, FakeEmbedder(32)) as index,
+        Index.open(folder, FakeEmbedder()) as here,
+        Index.open(address, FakeEmbedder()) as there,
     ):
-        folder.sync([notes])
         for mode in ("keyword", "dense", "hybrid"):
-            ours, theirs = (one.search("a dog on a train", mode=mode) for one in (folder, index))
+            ours, theirs = (one.search("a dog on a train", mode=mode) for one in (here, there))
             assert [hit.chunk.path for hit in ours] == [hit.chunk.path for hit in theirs]
             assert np.allclose([h.score for h in ours], [h.score for h in theirs], atol=1e-3)
-        assert index.suggest("kett") == folder.suggest("kett")
-        assert index.generation > 0
+        assert there.suggest("kett") == here.suggest("kett")
+        assert there.generation > 0
 
 
 def test_a_pickled_index_is_its_address(address: str) -> None:
@@ -97,16 +105,16 @@ def test_a_pickled_index_is_its_address(address: str) -> None:
 
 
 def test_it_is_served_beside_folders(address: str, tmp_path: Path) -> None:
-    with Index.open_or_create(tmp_path / "pets", FakeEmbedder(32)):
+    with Index.open_or_create(tmp_path / "pets", FakeEmbedder()):
         pass
     places = served_places([address, tmp_path / "pets"])
     name = place_of(address).name
     assert set(places) == {name, "pets"}
-    served = Served({name: places[name]})
-    index = served.index(name)
-    assert served.index(name) is index
-    assert len(index.documents()) == 3
-    index.close()
+    loading = Loading(embedder=FakeEmbedder)
+    with Served({name: places[name]}, loading) as served:
+        index = served.index(name)
+        assert served.index(name) is index
+        assert len(index.documents()) == 3
 
 
 def test_a_copy_goes_there_and_back(address: str, tmp_path: Path) -> None:
