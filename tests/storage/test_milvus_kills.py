@@ -224,7 +224,7 @@ def test_a_server_that_is_away_for_moments_is_waited_for(address: str) -> None:
         assert "zeta comes" in str(whole_state(backend))
 
 
-@pytest.mark.parametrize("after", (1, 5, 9))
+@pytest.mark.parametrize("after", [1, 5, 9])
 def test_a_server_that_is_lost_amid_writing_loses_nothing(address: str, after: int) -> None:
     with opened(address) as backend:
         a_few_documents(backend)
