@@ -10,6 +10,7 @@ compared. Each part is run by name, all of them by default:
   is missing, and nothing is there or was done twice.
 - `tight`: two processors and two actors, which must not wait for each other.
 - `data`: `EmbeddingWorker` in `map_batches` of Ray Data; the same vectors, bit for bit.
+- `milvus`: actors write to the server that `MILVUS_URI` names, in a collection of its own.
 - `speed`: tokens per second with one worker and with two, and the overhead over a run without Ray.
 """
 
@@ -41,9 +42,10 @@ from retriever.indexing.ledger import SyncReport
 from retriever.types import Progress
 from tests.distributed.sharing import Sharing
 from tests.distributed.simulated import add_machine, simulated
+from tests.storage.milvus_index import shared_index
 
 SAMPLE = Path("data/sample")
-PARTS = ("equal", "model", "losses", "tight", "data", "speed")
+PARTS = ("equal", "model", "losses", "tight", "data", "milvus", "speed")
 WORDS = ("river", "heron", "record", "otter", "measure", "control", "review", "access", "plan")
 TOLERANCE = 1e-5
 
@@ -67,8 +69,8 @@ class Contents:
         )
 
 
-def contents(folder: Path, embedder: Embedder | None) -> Contents:
-    """Everything of the index in a folder."""
+def contents(folder: Path | str, embedder: Embedder | None) -> Contents:
+    """Everything of an index."""
     with Index.open(folder, embedder) as index, index.backend.reading() as catalog:
         ids = [id_ for row in catalog.documents() for id_ in catalog.chunk_ids(row.id)]
         assert len(set(ids)) == len(ids), "a passage twice"  # noqa: S101
@@ -91,7 +93,7 @@ def write_documents(folder: Path, count: int, seed: int = 7) -> Path:
 
 
 def build(
-    folder: Path,
+    folder: Path | str,
     docs: Path,
     embedder: Embedder | None,
     hands: RayHands | None = None,
@@ -102,18 +104,18 @@ def build(
         return index.sync(docs, hands=hands, progress=progress)
 
 
-def equal(work: Path, count: int) -> list[dict[str, Any]]:
+def equal(work: Path, count: int, sample: Path) -> list[dict[str, Any]]:
     """Generated documents: the same index, bit for bit."""
     docs = write_documents(work / "docs", count)
     started = time.monotonic()
-    build(work / "alone", docs, _fake())
+    build(work / "alone", docs, Sharing())
     alone = time.monotonic() - started
     with simulated(1, 2, 1), ray_hands("ray:auto?actors=2&patience=300") as hands:
         started = time.monotonic()
-        build(work / "ray", docs, _fake(), hands)
+        build(work / "ray", docs, Sharing(), hands)
         shared = time.monotonic() - started
-    expected = contents(work / "alone", _fake())
-    found = contents(work / "ray", _fake())
+    expected = contents(work / "alone", Sharing())
+    found = contents(work / "ray", Sharing())
     difference = found.difference(expected)
     assert difference == 0, difference  # noqa: S101
     return [
@@ -127,11 +129,11 @@ def equal(work: Path, count: int) -> list[dict[str, Any]]:
     ]
 
 
-def model(work: Path, count: int) -> list[dict[str, Any]]:
+def model(work: Path, count: int, sample: Path) -> list[dict[str, Any]]:
     """The sample with the model in float32."""
-    build(work / "alone", SAMPLE, None)
+    build(work / "alone", sample, None)
     with simulated(1, 2, 1), ray_hands("ray:auto?actors=2", dtype="float32") as hands:
-        build(work / "ray", SAMPLE, None, hands)
+        build(work / "ray", sample, None, hands)
     expected, found = contents(work / "alone", None), contents(work / "ray", None)
     difference = found.difference(expected)
     assert difference < TOLERANCE, difference  # noqa: S101
@@ -139,11 +141,11 @@ def model(work: Path, count: int) -> list[dict[str, Any]]:
     return [{**row, "largest difference": difference}]
 
 
-def losses(work: Path, count: int) -> list[dict[str, Any]]:
+def losses(work: Path, count: int, sample: Path) -> list[dict[str, Any]]:
     """Whatever is killed in the middle: the index is the same, and no passage is embedded twice."""
     docs = write_documents(work / "docs", count)
-    build(work / "alone", docs, _fake())
-    expected = contents(work / "alone", _fake())
+    build(work / "alone", docs, Sharing())
+    expected = contents(work / "alone", Sharing())
     rows = []
     with simulated(1, 2) as machines:
         for what in ("actor", "machine", "driver"):
@@ -154,12 +156,12 @@ def losses(work: Path, count: int) -> list[dict[str, Any]]:
                 machines.remove_node(more, allow_graceful=False)
             with ray_hands("ray:auto?actors=3&patience=300") as hands:
                 lose = partial(_lose, what, hands, machines, more, seen)
-                with Index.open_or_create(folder, _fake()) as index:
+                with Index.open_or_create(folder, Sharing()) as index:
                     before = index.info()["chunks"] - index.info()["pending"]
-                build(folder, docs, _fake(), hands, lose)
+                build(folder, docs, Sharing(), hands, lose)
             with suppress(Exception):
                 machines.remove_node(more)
-            found = contents(folder, _fake())
+            found = contents(folder, Sharing())
             difference = found.difference(expected)
             assert difference == 0, difference  # noqa: S101
             done = seen[-1].vectors_done
@@ -203,22 +205,22 @@ def driver(folder: Path, docs: Path) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     with ray_hands("ray:auto?actors=2") as hands:
-        build(folder, docs, _fake(), hands, die)
+        build(folder, docs, Sharing(), hands, die)
 
 
-def tight(work: Path, count: int) -> list[dict[str, Any]]:
+def tight(work: Path, count: int, sample: Path) -> list[dict[str, Any]]:
     """Two processors and two actors."""
     docs = write_documents(work / "docs", min(count, 500))
-    build(work / "alone", docs, _fake())
+    build(work / "alone", docs, Sharing())
     with ray_hands("ray?actors=2&patience=120") as hands:
-        build(work / "ray", docs, _fake(), hands)
-    found = contents(work / "ray", _fake())
-    difference = found.difference(contents(work / "alone", _fake()))
+        build(work / "ray", docs, Sharing(), hands)
+    found = contents(work / "ray", Sharing())
+    difference = found.difference(contents(work / "alone", Sharing()))
     assert difference == 0, difference  # noqa: S101
     return [{"check": "two processors, two actors", "passages": len(found.texts)}]
 
 
-def data(work: Path, count: int) -> list[dict[str, Any]]:
+def data(work: Path, count: int, sample: Path) -> list[dict[str, Any]]:
     """Texts through Ray Data: the vectors of the embedder itself."""
     texts = [f"passage: note {number} of the heron" for number in range(min(count, 2000))]
     with simulated(1, 2):
@@ -241,7 +243,24 @@ def data(work: Path, count: int) -> list[dict[str, Any]]:
     return [{"check": "map_batches", "texts": len(texts), "largest difference": difference}]
 
 
-def speed(work: Path, count: int) -> list[dict[str, Any]]:
+def milvus(work: Path, count: int, sample: Path) -> list[dict[str, Any]]:
+    """Generated documents in Milvus: the same passages and raw vectors as in a folder."""
+    server = os.environ.get("MILVUS_URI", "").rstrip("/")
+    if not server:
+        return [{"check": "Milvus", "result": "NOT RUN: MILVUS_URI names no server"}]
+    docs = write_documents(work / "docs", min(count, 500))
+    build(work / "alone", docs, Sharing())
+    with shared_index(work) as address:
+        with simulated(1, 2), ray_hands("ray:auto?actors=2&patience=300") as hands:
+            build(address, docs, Sharing(), hands)
+        found = contents(address, Sharing())
+    difference = found.difference(contents(work / "alone", Sharing()))
+    assert difference < TOLERANCE, difference  # noqa: S101
+    row = {"check": "actors write to Milvus", "passages": len(found.texts)}
+    return [{**row, "largest difference": difference}]
+
+
+def speed(work: Path, count: int, sample: Path) -> list[dict[str, Any]]:
     """The sample with the model: without Ray, with one worker, with two."""
     rows: list[dict[str, Any]] = []
     ways = {"without Ray": "", "one worker": "ray?actors=1", "two workers": "ray?actors=2"}
@@ -250,7 +269,7 @@ def speed(work: Path, count: int) -> list[dict[str, Any]]:
         started = time.monotonic()
         with ExitStack() as stack:
             hands = stack.enter_context(ray_hands(workers, dtype="float32")) if workers else None
-            report = build(work / name, SAMPLE, None, hands, seen.append)
+            report = build(work / name, sample, None, hands, seen.append)
         seconds = time.monotonic() - started
         rows.append(
             {
@@ -265,15 +284,12 @@ def speed(work: Path, count: int) -> list[dict[str, Any]]:
     return rows
 
 
-def _fake() -> Embedder:
-    return Sharing()
-
-
 def main() -> None:
     """Run the parts, and print their tables."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)}; all of them")
     parser.add_argument("--count", type=int, default=20_000, help="generated documents")
+    parser.add_argument("--sample", type=Path, default=SAMPLE, help="documents for the model")
     parser.add_argument("--work", type=Path, help="folder for the indexes (default: temporary)")
     parser.add_argument("--docs", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--json", action="store_true")
@@ -282,9 +298,9 @@ def main() -> None:
         driver(options.work, options.docs)
         return
     for name in options.parts or PARTS:
-        run: Callable[[Path, int], list[dict[str, Any]]] = globals()[name]
+        run: Callable[[Path, int, Path], list[dict[str, Any]]] = globals()[name]
         with tempfile.TemporaryDirectory(dir=options.work) as folder:
-            rows = run(Path(folder), options.count)
+            rows = run(Path(folder), options.count, options.sample)
         if options.json:
             print(json.dumps({name: rows}))
         else:

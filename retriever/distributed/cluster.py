@@ -9,7 +9,10 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import signal
+import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -69,6 +72,7 @@ class Cluster:
         self._folder: Path | None = None
         self._looked_at = -LOOK_SECONDS
         self._nodes: list[Node] = []
+        self._ended_by: Any = None  # what SIGTERM did before
         if not place.is_own:
             self._connect()
 
@@ -83,10 +87,16 @@ class Cluster:
             return
         if self._ray.is_initialized():
             self._joined = True  # the caller's own connection stays when we are done
-        elif self.place.is_own:
-            self._start()
-        else:
-            self._join()
+            self._connected = True
+            return
+        self._ended_by = _handler()
+        try:
+            if self.place.is_own:
+                self._start()
+            else:
+                self._join()
+        finally:  # Ray takes it for itself, and then goes on for half a minute
+            _handle(_end if self._ended_by is signal.SIG_DFL else self._ended_by)
         self._connected = True
 
     def _start(self) -> None:
@@ -124,6 +134,7 @@ class Cluster:
         """End our own cluster with all its processes, or leave the other one."""
         if self._connected and not self._joined:
             self._forget()
+            _handle(self._ended_by)
         self._connected = False
 
     def _forget(self) -> None:
@@ -199,6 +210,22 @@ def check_version(theirs: str, node: str) -> None:
             f"the worker on {node} has wva-retriever {theirs}, this machine {__version__}: install "
             "the same version everywhere"
         )
+
+
+def _handler() -> Any:
+    """What SIGTERM does; None in a thread, where that cannot be changed."""
+    in_main = threading.current_thread() is threading.main_thread()
+    return signal.getsignal(signal.SIGTERM) if in_main else None
+
+
+def _handle(handler: Any) -> None:
+    if handler is not None:
+        signal.signal(signal.SIGTERM, handler)
+
+
+def _end(number: int, frame: object) -> None:
+    """End the run by an exception, so that nothing is left behind."""
+    sys.exit(128 + number)
 
 
 def _silent() -> dict[str, Any]:

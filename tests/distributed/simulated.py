@@ -21,14 +21,9 @@ which ones they have taken."""
 
 @contextmanager
 def simulated(*cpus: float) -> Iterator[Any]:
-    """So many processors on each machine, and a connection. One start of eight fails: it is tried
-    twice.
-    """
+    """So many processors on each machine, and a connection."""
     ray = load_ray()
-    try:
-        started = _start(*cpus)
-    except Exception:  # noqa: BLE001 - Ray raises bare exceptions
-        started = _start(*cpus)
+    started = _started(*cpus)
     stop: Callable[[], None] = started.shutdown
     try:
         ray.init(address=started.address, log_to_driver=False, logging_level="error")
@@ -40,15 +35,30 @@ def simulated(*cpus: float) -> Iterator[Any]:
 
 def add_machine(cluster: Any, cpus: float) -> Any:
     """One machine more; `cluster.remove_node` removes it."""
-    return cluster.add_node(num_cpus=cpus, **_free_ports())
+    return _tried(lambda: cluster.add_node(num_cpus=cpus, **_free_ports()))
 
 
-def _start(*cpus: float) -> Any:
+def _tried(start: Callable[[], Any]) -> Any:
+    """What a start gives. One of eight fails, more on a busy machine: it is tried three times."""
+    for left in reversed(range(3)):
+        try:
+            return start()
+        except Exception:
+            if not left:
+                raise
+    return None
+
+
+def _started(*cpus: float) -> Any:
     from ray.cluster_utils import Cluster
 
     first, *others = cpus
-    head = {"num_cpus": first, "include_dashboard": False, **_free_ports()}
-    started = Cluster(initialize_head=True, head_node_args=head)
+    # Each process less lets the others start sooner.
+    few = {"include_dashboard": False, "include_log_monitor": False, "no_monitor": True}
+    head = {"num_cpus": first, **few}
+    started = _tried(
+        lambda: Cluster(initialize_head=True, head_node_args={**head, **_free_ports()})
+    )
     try:
         for each in others:
             add_machine(started, each)

@@ -31,7 +31,7 @@ from tests.distributed.simulated import add_machine, simulated
 from tests.indexing.test_processes import dump, facts, write_files
 
 ray = pytest.importorskip("ray", reason="RAY IS NOT INSTALLED: nothing of --workers was tested")
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(300)
 
 ROOT = Path(__file__).parents[2]
 

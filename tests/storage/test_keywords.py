@@ -10,12 +10,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from math import log
 from pathlib import Path
+from zlib import crc32
 
 import numpy as np
 import pytest
 
 from retriever.storage.backends import keyword_query
-from retriever.storage.backends.compounds import is_part, split_compound
+from retriever.storage.backends.compounds import is_part, split_compound, terms_within
 from retriever.storage.backends.embedded import EmbeddedBackend
 from retriever.storage.backends.keyword_query import MAX_WORDS
 from retriever.storage.catalog.connections import LOCK_FILE
@@ -386,3 +387,21 @@ def test_a_pasted_text_is_searched_for_by_its_most_telling_words(folder: Path) -
         assert set(scores) == set(texts[:9])
         assert told.score == pytest.approx(scores[texts[0]], rel=1e-5)
         assert found(backend, " ".join(unknown)) == {}
+
+
+@pytest.mark.parametrize("word", ["bundesverfassungsgericht", "amtsgerichte", "landesbanken"])
+def test_the_terms_within_a_word_are_all_that_its_splits_count(word: str) -> None:
+    within = terms_within(word, "de")
+    asked: set[str] = set()
+    for seed in range(8):
+        known: dict[str, int] = {}
+
+        def count(term: str, seed: int = seed, known: dict[str, int] = known) -> int:
+            return known.setdefault(term, 3 * (crc32(f"{seed} {term}".encode()) % 3 > 0))
+
+        split_compound(word, "de", count)
+        for length in range(3, len(word) - 2):
+            is_part(word[-length:], word, "de", count)
+        asked |= known.keys()
+    assert asked <= within
+    assert len(asked) > 20

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,9 @@ import pytest
 
 from retriever.storage.backends.milvus import lease
 from retriever.storage.backends.milvus.backend import MilvusBackend
+from retriever.storage.backends.milvus.client import TRIES
 from retriever.storage.backends.milvus.values import id_of, key_of
-from retriever.types import DocumentRow, document_id
+from retriever.types import DocumentRow, IndexStateError, document_id
 from tests.storage.backend_contract import put, vector_of
 from tests.storage.milvus_index import emptied, filled, opened, rows_of, shared_index
 
@@ -173,3 +175,113 @@ def change_again(
     """Do the change as the same command would do it again."""
     if not done or change is not swap_and_move:
         change(backend)
+
+
+# Without a server for a while
+
+
+def away() -> Exception:
+    from pymilvus.exceptions import MilvusException
+
+    return MilvusException(message="UNAVAILABLE: connection refused")
+
+
+class Away:
+    """A client of which calls fail while the server is away, from a number of calls on."""
+
+    def __init__(self, client: Any, after: int, times: int) -> None:
+        self._client, self.after, self.times = client, after, times
+
+    def __getattr__(self, name: str) -> Any:
+        call = getattr(self._client, name)
+        if name not in ("upsert", "delete", "get", "query"):
+            return call
+
+        def run(*given: Any, **options: Any) -> Any:
+            self.after -= 1
+            if self.after < 0 and self.times > 0:
+                self.times -= 1
+                raise away()
+            return call(*given, **options)
+
+        return run
+
+
+def lose_server(backend: MilvusBackend, after: int, times: int) -> list[float]:
+    """Let a server be away; the seconds that are waited for it follow in the list."""
+    connection, waits = backend.collections.connection, list[float]()
+    connection._sleep = waits.append
+    connection.client = Away(connection.client, after, times)
+    return waits
+
+
+def test_a_server_that_is_away_for_moments_is_waited_for(address: str) -> None:
+    with opened(address) as backend:
+        a_few_documents(backend)
+        waits = lose_server(backend, 4, TRIES - 1)
+        replace_a(backend)
+        assert waits == [0.25, 0.5, 1, 2, 4]
+        assert "zeta comes" in str(whole_state(backend))
+
+
+@pytest.mark.parametrize("after", range(1, 12, 2))
+def test_a_server_that_is_lost_amid_writing_loses_nothing(address: str, after: int) -> None:
+    with opened(address) as backend:
+        a_few_documents(backend)
+        before = whole_state(backend)
+        lose_server(backend, after, 10**6)
+        with pytest.raises(IndexStateError, match=r"cannot be reached.*same command again"):
+            replace_a(backend)
+        with suppress(IndexStateError):  # as a run does in the end
+            backend.release()
+        lose_server(backend, 0, 0)
+        backend.collections.connection.client._client.times = 0
+        replace_a(backend)
+        backend.finish({})
+        found = whole_state(backend)
+        assert [found[path] for path in ("b.txt", "c.txt")] == [
+            before[path] for path in ("b.txt", "c.txt")
+        ]
+        assert found["a.txt"][2] == ["alpha stays", "zeta comes"]
+        check_nothing_is_loose(backend)
+
+
+def test_a_second_writer_is_told_and_the_first_one_goes_on(address: str) -> None:
+    with opened(address) as backend, opened(address) as other:
+        a_few_documents(backend)
+        backend.acquire(0)
+        with pytest.raises(IndexStateError, match="another process is writing to the index in"):
+            other.acquire(0)
+        replace_a(backend)
+        backend.finish({})
+        other.acquire(0)
+        assert "zeta comes" in str(whole_state(other))
+
+
+def test_a_lease_ends_without_its_owner(address: str) -> None:
+    now = [1_000.0]
+    with opened(address) as backend, opened(address) as other:
+        first = lease.Lease(
+            backend.collections.connection,
+            backend.collections.records,
+            clock=lambda: now[0],
+            sleep=lambda seconds: None,
+        )
+        second = lease.Lease(
+            other.collections.connection,
+            other.collections.records,
+            clock=lambda: now[0],
+            sleep=lambda seconds: now.append(0),
+        )
+        assert first.acquire(0)
+        now[0] += lease.RENEWAL + 1
+        assert not first.acquire(0)  # renewed
+        now[0] += lease.DURATION - 1
+        with pytest.raises(IndexStateError):
+            second.acquire(0)
+        now[0] += 2
+        assert second.acquire(0)
+        with pytest.raises(IndexStateError, match="another process"):
+            first.acquire(0)
+        assert not first.held
+        second.release()

@@ -273,10 +273,18 @@ class Documents(Protocol):
 
     Every method raises IndexStateError if the index is unusable. Each change is one transaction.
     One process writes at a time; a second one gets an IndexStateError. Readers never wait.
+
+    A server without transactions, such as Milvus, keeps less: what is open reads what is there at
+    the moment, never a part of a document, but maybe some documents of a change before the others,
+    and vectors of two calibrations while one is replaced. A change that was interrupted is
+    completed, or undone, when the next writer begins.
     """
 
     def reading(self) -> AbstractContextManager[CatalogReader]:
-        """A reader of the last committed generation, which stays the same while it is open."""
+        """A reader of the last committed generation, which stays the same while it is open.
+
+        Without transactions it is of the moment: only its settings stay the same.
+        """
 
     def snapshot(self, *, dense: bool = True) -> AbstractContextManager[Snapshot]:
         """A reader of the last committed generation, and the search over it.

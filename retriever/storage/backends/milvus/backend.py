@@ -360,6 +360,7 @@ class MilvusBackend:
             self._session.begin()
             self._session.drop_unused_vectors()
             self._session.settle()
+            self._session.summarise()
             self._session.put({"last_run": dict(report), "progress": None})
             self._session.end()
 

@@ -36,6 +36,9 @@ _AWAY = ("UNAVAILABLE", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED")
 _lite: Counter[str] = Counter()  # the connections to files of Milvus Lite
 _lock = threading.Lock()
 
+_QUIET = {"grpc_options": {"grpc.keepalive_time_ms": 2**31 - 1}}
+"""Milvus Lite's own server refuses the client's questions whether it is still there."""
+
 T = TypeVar("T")
 Row = dict[str, Any]
 
@@ -62,8 +65,9 @@ class Connection:
         self._tries = TRIES
         self._writing = threading.RLock()
         self._closed = False
+        options = {**address.sign_in(), **(_QUIET if address.is_lite else {})}
         self.client: MilvusClient = self._tried(
-            lambda: MilvusClient(address.uri, timeout=60, **address.sign_in()), "connect"
+            lambda: MilvusClient(address.uri, timeout=60, **options), "connect"
         )
         if address.is_lite:
             with _lock:

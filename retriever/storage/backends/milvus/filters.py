@@ -29,7 +29,7 @@ from retriever.storage.backends.milvus.terms import (
     is_plain,
     phrase_expression,
 )
-from retriever.storage.backends.milvus.values import document_name, key_of, listed, quoted
+from retriever.storage.backends.milvus.values import document_name, id_of, key_of, listed, quoted
 from retriever.storage.comparing import number_of, period_of
 from retriever.storage.filters import (
     EMPTY_IS_MISSING,
@@ -132,8 +132,6 @@ class FilterExpressions:
 
     def _compared(self, where: Filter, *, negated: bool) -> str:
         """Passages by their ids, each compared here: a pattern of ids is no common condition."""
-        from retriever.storage.backends.milvus.values import id_of
-
         collections = self._reads.collections
         keys = [
             row["key"]
@@ -382,8 +380,6 @@ def _key_of(value: str) -> int | None:
 
 def _first_key(text: str, *, strictly: bool) -> int:
     """The smallest key whose id is at least, or greater than, a text; 2⁶³ if there is none."""
-    from retriever.storage.backends.milvus.values import id_of
-
     low, high = _LEAST, _MOST + 1
     while low < high:
         middle = (low + high) // 2

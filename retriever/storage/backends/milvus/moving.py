@@ -88,7 +88,8 @@ class Mover:
         replaced = {
             new.name: known[new.name]
             for _, new in pairs
-            if new.name in known and new.name not in olds
+            # After a kill the document that has the place may be the one that moved there.
+            if new.name in known and known[new.name].edition != new.edition
         }
         self._copy_texts(pairs)
         before = writer.rows_of({**olds, **replaced})
@@ -99,7 +100,7 @@ class Mover:
         writer.records.delete(
             [docs.record_id(one.row.id) for one in olds.values() if one.name not in news]
         )
-        gone = [*olds.values(), *replaced.values()]
+        gone = {**olds, **replaced}.values()
         writer.delete_rows([one.name for one in gone], [one.edition for one in gone])
         writer.loose.update(
             loaded(row["vector"]) for row in before if row["vector"] and row["document"] in replaced

@@ -47,6 +47,10 @@ class SessionTerms:
         self._due = 0.0
         self._changed = False
 
+    def expect(self, rows: Sequence[Row]) -> None:
+        """See `TermCounts.expect`."""
+        self.dictionary.settle([int(row["length"]) for row in rows])
+
     def plus(self, rows: Sequence[Row]) -> None:
         """See `TermCounts.plus`."""
         self._changed = self._changed or bool(rows)
@@ -80,6 +84,8 @@ class _WorkerTerms:
     def __init__(self, records: Records) -> None:
         self._records = records
 
+    def expect(self, rows: Sequence[Row]) -> None: ...
+
     def plus(self, rows: Sequence[Row]) -> None: ...
 
     def minus(self, rows: Sequence[Row]) -> None: ...
@@ -112,6 +118,7 @@ class Session:
         self._terms = self._new_terms()
         self._loose: set[str] = set()  # keys of vectors that may have no passage
         self._whole = True  # no change failed half-way
+        self._sweeping = False
         self._marked = False
         self._anew = False  # the dictionary is to be made anew
         self._lent = False  # workers write, too
@@ -184,8 +191,12 @@ class Session:
                 return
             if self.lease.acquire(patience):
                 self._start()
-            if not self._whole:
-                self._sweep()
+            if not self._whole and not self._sweeping:
+                self._sweeping = True
+                try:
+                    self._sweep()
+                finally:
+                    self._sweeping = False
 
     def _start(self) -> None:
         self._shared.clear()
@@ -281,11 +292,15 @@ class Session:
             self._terms.settle()
             if has_passages and self._reweigh():
                 self._rebuild()
-            if has_passages:
-                reader = self.reader()
+            self._anew = False
+
+    def summarise(self) -> None:
+        """Make the statistics of all vectors, and let Milvus write what it holds in memory."""
+        with self.lock:
+            reader = self.reader()
+            if reader.has_passages():
                 statistics.refresh(reader, reader.count_vectors())
             self.collections.flush()
-            self._anew = False
 
     def _take_back(self) -> None:
         """Take account of what workers wrote."""
@@ -293,6 +308,7 @@ class Session:
         self._shared.clear()
         self._announce(documents=True)
         if self._refitted:
+            statistics.forget(self.collections.records)
             refitting.rewrite(self.collections, self.reader().means())
             self._refitted = False
         if self.collections.records.value(_WORKED) is not None:
@@ -338,14 +354,21 @@ class Session:
             if not self._whole:
                 self.abandon()
                 return
-            if self._marked:
-                self.settle()
-                if self._loose and not self.reader().setting(LOOSE):
-                    self.put({LOOSE: True})
-                sweeping.unmark(self.collections)
-                self._marked = False
-            self._generation = None
-            self.lease.release()
+            try:
+                self._end()
+            except BaseException:
+                self.abandon()
+                raise
+
+    def _end(self) -> None:
+        if self._marked:
+            self.settle()
+            if self._loose and not self.reader().setting(LOOSE):
+                self.put({LOOSE: True})
+            sweeping.unmark(self.collections)
+            self._marked = False
+        self._generation = None
+        self.lease.release()
 
     def abandon(self) -> None:
         """End the session where nothing more can be written."""

@@ -130,17 +130,22 @@ def _encoded(values: DoubleScores | Vectors | DoubleVectors) -> str:
 def dense_statistics(reads: Reads, count: int) -> DenseStatistics:
     """The statistics of now `count` vectors: the stored ones if these are of now, or many."""
     stored = DenseStatistics.read(reads.collections.records)
-    if stored is not None:
-        fresh = stored.documents == reads.at.documents and stored.count == min(count, MAX_EXACT)
-        if fresh or (count > FEW and stored.is_near(min(count, MAX_EXACT), _MAX_STALE)):
-            return stored
+    if stored is not None and _serves(stored, reads, count, _MAX_STALE):
+        return stored
     return _computed(reads, count, MAX_EXACT if count <= MAX_EXACT else FEW)
+
+
+def _serves(stored: DenseStatistics, reads: Reads, count: int, share: float) -> bool:
+    """Whether statistics are of now, or of many vectors of which few have changed."""
+    known = min(count, MAX_EXACT)
+    fresh = stored.documents == reads.at.documents and stored.count == known
+    return fresh or (count > FEW and stored.is_near(known, share))
 
 
 def refresh(reads: Reads, count: int) -> None:
     """Store the statistics of now `count` vectors, unless those stored are nearly the same."""
     stored = DenseStatistics.read(reads.collections.records)
-    if stored is not None and count > FEW and stored.is_near(min(count, MAX_EXACT), _MAX_KEPT):
+    if stored is not None and _serves(stored, reads, count, _MAX_KEPT):
         return
     found = _computed(reads, count, MAX_EXACT)
     reads.collections.records.put([replace(found, documents=reads.at.documents).record()])

@@ -33,6 +33,9 @@ AVERAGE = "meta/average"
 MAX_DRIFT = 0.25
 """Weights are made anew when the mean length has changed by this share."""
 
+TYPICAL = 100
+"""A passage's length where none is known, before workers write to an empty index."""
+
 _NEVER_EMPTY: dict[int, float] = {0: 1e-6}  # Milvus refuses a sparse vector without entries
 _LAST = 2**32 - 1  # no index of a sparse vector
 
@@ -171,6 +174,7 @@ def _replace(client: MilvusClient, name: str, rows: list[Row]) -> None:
 __all__ = [
     "AVERAGE",
     "MAX_DRIFT",
+    "TYPICAL",
     "averages",
     "averages_of",
     "bound_factor",

@@ -44,6 +44,9 @@ _LONG = beginning(passages.PASSAGE)
 class TermCounts(Protocol):
     """The term dictionary, as the writer keeps it."""
 
+    def expect(self, rows: Sequence[Row]) -> None:
+        """Say that passages of these lengths are written next."""
+
     def plus(self, rows: Sequence[Row]) -> None:
         """Count passages that are written: the fields `rows.TERMS`."""
 
@@ -199,6 +202,7 @@ class MilvusWriter:
         old = self.rows_of(before)
         rows = [row for one in prepared for row in _rows(one)]
         vectors = self._vectors(rows, raw)
+        self._terms.expect(rows)
         self._write_passages(rows, vectors)
         self.count(rows, old)
         self.commit([one.document.record() for one in prepared])
