@@ -371,8 +371,7 @@ class Index:
     ) -> CopyReport:
         """Copy all of the index to a folder or an address of Milvus, without the model.
 
-        What is there already and equal is left. At the end both answer so many `questions`. `store`
-        is that of `open_or_create`. See `retriever.indexing.copying`.
+        What is there and equal is left; both answer `questions`. See `retriever.indexing.copying`.
         """
         from retriever.indexing.copying import copy_index
 

@@ -139,7 +139,7 @@ def test_the_page_shows_an_address_as_one_collection(
     address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     try:
-        app = pages.open_page(monkeypatch, address, {"q": "kettle", "mode": "keyword"})
+        app = pages.open_page(monkeypatch, address, {"q": "kettle", "mode": "keyword"}, 120)
         assert found(app) == ["tea.md"]
         app = at(app, "collections")
         assert not app.exception
