@@ -19,3 +19,12 @@ def shared_reader():
     shared_reader.install()
     yield
     shared_reader.close()
+
+
+def pytest_terminal_summary(terminalreporter) -> None:
+    """Say loudly which engine the tests of Milvus had."""
+    ran = terminalreporter.getreports("passed") + terminalreporter.getreports("failed")
+    if not os.environ.get("MILVUS_URI") and any("milvus" in one.nodeid for one in ran):
+        terminalreporter.write_line(
+            "MILVUS_URI names no server: the tests of Milvus ran on Milvus Lite alone", yellow=True
+        )

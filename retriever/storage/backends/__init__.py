@@ -3,7 +3,8 @@
 A backend stores documents, their pages and chunks, and the chunks' *raw* vectors (unit length, not
 calibrated). Each search reads one generation of the index, through a `Snapshot`.
 
-The one implementation is `embedded`: SQLite catalog, FAISS vectors and calibration in one folder.
+`embedded` is an index in a folder: SQLite catalog, FAISS vectors, calibration. `milvus` is one on a
+server. `opening` opens either by where it is.
 """
 
 from __future__ import annotations

@@ -118,7 +118,11 @@ def _create(
     params = client.prepare_index_params()
     for field, (kind, metric) in indexes.items():
         params.add_index(field, index_type=kind, metric_type=metric)
-    client.create_collection(name, schema=schema, index_params=params, consistency_level="Strong")
+    # Raw vectors and records are read by key, never compared: they need not be in memory.
+    on_disk = {} if "sparse" in indexes else {"properties": {"mmap.enabled": "true"}}
+    client.create_collection(
+        name, schema=schema, index_params=params, consistency_level="Strong", **on_disk
+    )
 
 
 def load(client: MilvusClient, name: str) -> None:
