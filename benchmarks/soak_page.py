@@ -301,7 +301,7 @@ class PageSoaker:
         visit = self.visit()
         said = visit.ask(index=folder.name, q="heron")
         if "note.txt" not in said:
-            raise ViolationError(f"{folder.name} does not find its note")
+            raise ViolationError(f"{folder.name} does not find its note: {said[-1500:]}")
         delete_collection(folder)
         page = self.choose.choice(("Search", "Collections", "About"))
         said = visit.ask(page, index=folder.name, q="heron")

@@ -23,7 +23,7 @@ from retriever.storage.backends.embedded import EmbeddedBackend
 from retriever.storage.backends.verifying import VECTOR_FILE, VerifyReport, verify
 from retriever.storage.catalog import CATALOG_FILE, Catalog, Reader, checked, fulltext, seals
 from retriever.storage.catalog.mending import Mended, mend_rows
-from retriever.storage.catalog.salvage import OLD, SUFFIX, finish, salvage
+from retriever.storage.catalog.salvage import OLD, SUFFIX, Salvaged, finish, salvage
 from retriever.storage.catalog.verifying import DERIVED, CatalogCheck, Told
 from retriever.types import (
     Account,
@@ -38,6 +38,10 @@ from retriever.types import (
 
 Sync = Callable[[Sequence[str], bool], object]
 """Reads files again, or with True makes the vectors that are missing."""
+
+
+_UNMISSED = frozenset({"documents", "indexed_keys", "meta"})
+"""The tables whose rows no other table names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +78,20 @@ class Repair:
     _gone: list[str] = field(default_factory=list)
     _changed: bool = False
 
-    def run(self, before: VerifyReport, *, aside: str = "") -> RepairReport:
-        """Mend what `before` found."""
-        if aside:
+    def run(self, before: VerifyReport, torn: Salvaged | None = None) -> RepairReport:
+        """Mend what `before` found. `torn` is the database from which rows were copied before."""
+        aside = "" if torn is None else torn.aside.name
+        if torn is not None:
             self._mended.append(
                 f"the rows that could be read were copied; the old file is {aside}, which "
                 "wva compact removes"
+            )
+        # What is missing of other tables is missed by the documents.
+        lost = () if torn is None else _UNMISSED.intersection(torn.incomplete)
+        if lost:
+            self._gone.append(
+                f"what stood in the unreadable parts of the tables {', '.join(sorted(lost))}; "
+                "index your folders again: documents that are missing are then there again"
             )
         self._rows(before)
         self._documents()
@@ -300,13 +312,13 @@ def finish_salvage(folder: Path) -> None:
             finish(path)
 
 
-def salvaged(folder: Path) -> str:
-    """Copy the rows of a database that is torn into a new file; returns the old one's name."""
+def salvaged(folder: Path) -> Salvaged:
+    """Copy the rows of a database that is torn into a new file."""
     catalog = Catalog(folder.absolute())
     path = catalog.folder / CATALOG_FILE
     try:
         with catalog.exclusive():
-            return salvage(path).name
+            return salvage(path)
     except sqlite3.Error as error:
         raise IndexStateError(
             f"nothing can be read of {path} ({error}); build the index again in another folder"

@@ -49,7 +49,7 @@ def repair_index(
     finish_salvage(folder)
     before = verify_index(folder, told)
     torn = any(one.part == DATABASE for one in before.findings)
-    aside = salvaged(folder) if torn else ""
+    found = salvaged(folder) if torn else None
     with opened() as index:
         backend = index.backend
         if not isinstance(backend, EmbeddedBackend):
@@ -62,7 +62,7 @@ def repair_index(
 
         repair = Repair(backend.catalog, backend, lambda: index.embedder, sync, told)
         try:
-            return repair.run(before, aside=aside)
+            return repair.run(before, found)
         finally:
             backend.release()
 

@@ -213,6 +213,40 @@ def test_a_torn_database_is_copied_as_far_as_it_can_be_read(made: Path, torn: Pa
         assert not aside.exists(), "it holds what is deleted later"
 
 
+def test_a_setting_that_every_index_has_is_missed_and_made_again(
+    made: Path, tmp_path: Path
+) -> None:
+    """Its seal is gone, too, as after a copy of a database that was cut off."""
+    for name in ("generation", "identity", "dimension"):
+        folder = tmp_path / name
+        shutil.copytree(made / "index", folder)
+        with closing(sqlite3.connect(folder / "catalog.sqlite")) as connection, connection:
+            connection.execute("DELETE FROM meta WHERE name = ?", (name,))
+            connection.execute("DELETE FROM seals WHERE key = ?", (name,))
+        assert not verify_index(folder).whole
+        repaired = repair_index(folder, lambda folder=folder: opened(folder))
+        assert (repaired.after.whole, repaired.gone) == (True, ()), name
+        with opened(folder) as index, opened(made / "index") as whole:
+            assert [hit.chunk.id for hit in index.search("gecko")] == [
+                hit.chunk.id for hit in whole.search("gecko")
+            ]
+
+
+def test_documents_of_which_a_part_cannot_be_read_are_told(
+    torn: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that were there cannot be named: nothing else knows them."""
+    copy = salvage._copy_table
+
+    def partly(old: sqlite3.Connection, new: sqlite3.Connection, table: str) -> bool:
+        whole = copy(old, new, table)
+        return whole and table != "documents"
+
+    monkeypatch.setattr(salvage, "_copy_table", partly)
+    (sentence,) = repair_index(torn, lambda: opened(torn)).gone
+    assert "of the tables documents; index your folders again" in sentence
+
+
 def test_a_torn_database_stays_as_it_is_if_it_cannot_be_copied(
     made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

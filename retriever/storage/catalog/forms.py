@@ -54,9 +54,15 @@ def setting(name: str, stored: object) -> Any:
 
 
 def strange_settings(connection: sqlite3.Connection) -> list[str]:
-    """The names of the settings of an index that have another form than this program writes."""
-    found = []
-    for name, stored in connection.execute("SELECT name, value FROM meta").fetchall():
+    """The names of the settings of an index that have another form than this program writes.
+
+    Those that every index has, and this one lacks, are among them.
+    """
+    rows = connection.execute("SELECT name, value FROM meta").fetchall()
+    has_vectors = connection.execute("SELECT EXISTS (SELECT 1 FROM vectors)").fetchone()[0]
+    needed = ("identity", "generation", *(["dimension"] if has_vectors else []))
+    found = [name for name in needed if name not in {name for name, _ in rows}]
+    for name, stored in rows:
         try:
             setting(name, stored)
         except UNDECODED:

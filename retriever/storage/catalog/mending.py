@@ -193,10 +193,20 @@ class _Mending:
                 "SELECT IFNULL(MAX(generation), 0) FROM snapshots"
             ).fetchone()
             self._writer.set_meta(name, int(newest) + 1_000_000)
+        elif name == "dimension" and (dimension := self._dimension()):
+            self._writer.set_meta(name, dimension)
         elif name == fulltext.ANALYSER:
             fulltext.rebuild(self._connection)
         elif name not in self._mended.lost_settings:
             self._mended.lost_settings.append(name)
+
+    def _dimension(self) -> int:
+        """The dimension of most vectors; 0 without vectors."""
+        row = self._connection.execute(
+            """SELECT LENGTH(value) / 4 FROM vectors WHERE TYPEOF(value) = 'blob'
+            GROUP BY 1 ORDER BY COUNT(*) DESC LIMIT 1"""
+        ).fetchone()
+        return 0 if row is None else int(row[0])
 
     def _texts(self) -> None:
         """Take the text of a passage that disagrees with its id from its page."""

@@ -12,6 +12,7 @@ import shutil
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,13 +35,22 @@ _HEAD = (
 """What the head of every catalog holds, by its place."""
 
 _NOT_COPIED = {"fulltext", "vocabulary", "lengths"}
+_ALWAYS = {"meta", "documents", "metadata", "pages", "chunks", "vectors", "unread", "calibration"}
 _MOST = 2**62
 
 
-def salvage(catalog: Path) -> Path:
+@dataclass(frozen=True, slots=True)
+class Salvaged:
+    """The file that holds the old catalog, and the tables of which a part could not be read."""
+
+    aside: Path
+    incomplete: tuple[str, ...] = ()
+
+
+def salvage(catalog: Path) -> Salvaged:
     """Copy what can be read of a catalog into a new one, and put it in its place.
 
-    Returns the file that holds the old one. Only the holder of the writer lock may call it.
+    Only the holder of the writer lock may call it.
     Raises sqlite3.Error if nothing can be read; then nothing is changed.
     """
     finish(catalog)
@@ -53,7 +63,7 @@ def salvage(catalog: Path) -> Path:
             _copy_file(_named(catalog, "-wal"), _named(aside, "-wal"))
         _mend_head(aside)
         with closing(_connect(aside)) as old, closing(_connect(new)) as made:
-            _copy(old, made)
+            incomplete = _copy(old, made)
     except BaseException:
         finish(catalog)
         raise
@@ -67,7 +77,7 @@ def salvage(catalog: Path) -> Path:
         _named(catalog, ending).unlink(missing_ok=True)
     new.replace(catalog)
     _synced(catalog.parent)
-    return _keep(catalog)
+    return Salvaged(_keep(catalog), tuple(incomplete))
 
 
 def finish(catalog: Path) -> None:
@@ -137,7 +147,8 @@ def _connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _copy(old: sqlite3.Connection, new: sqlite3.Connection) -> None:
+def _copy(old: sqlite3.Connection, new: sqlite3.Connection) -> list[str]:
+    """Copy all tables; returns those of which a part, or all, could not be read."""
     old.execute("PRAGMA cell_size_check = ON")
     old.execute("PRAGMA writable_schema = ON")  # else a file that was cut off is not opened
     new.execute(f"PRAGMA page_size = {schema.PAGE_SIZE}")
@@ -151,15 +162,23 @@ def _copy(old: sqlite3.Connection, new: sqlite3.Connection) -> None:
     if "indexed_keys" in known:
         indexed_keys.add_table(new)
     tables = [row[0] for row in new.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-    for table in tables:
-        if table in known and table.split("_")[0] not in _NOT_COPIED and table != "sqlite_sequence":
-            _copy_table(old, new, table)
+    wanted = [
+        table
+        for table in tables
+        if table.split("_")[0] not in _NOT_COPIED and table not in ("sqlite_sequence", "seals")
+    ]
+    there = [table for table in wanted if table in known]
+    incomplete = [table for table in wanted if table in _ALWAYS.difference(known)]
+    incomplete += [table for table in there if not _copy_table(old, new, table)]
+    if "seals" in known:
+        _copy_table(old, new, "seals")
     _keep_numbers(old, new)
     fulltext.rebuild(new)
     seals.install(new)
     schema.number_format(new)
     new.execute("COMMIT")
     new.execute("PRAGMA journal_mode = WAL")
+    return incomplete
 
 
 def _keep_numbers(old: sqlite3.Connection, new: sqlite3.Connection) -> None:
@@ -172,7 +191,8 @@ def _keep_numbers(old: sqlite3.Connection, new: sqlite3.Connection) -> None:
                 )
 
 
-def _copy_table(old: sqlite3.Connection, new: sqlite3.Connection, table: str) -> None:
+def _copy_table(old: sqlite3.Connection, new: sqlite3.Connection, table: str) -> bool:
+    """Copy the rows that can be read; whether that is all of them."""
     names = [row[1] for row in new.execute(f"PRAGMA table_info ({table})")]
     theirs = {row[1] for row in old.execute(f"PRAGMA table_info ({table})")}
     columns = [name for name in names if name in theirs]
@@ -182,9 +202,11 @@ def _copy_table(old: sqlite3.Connection, new: sqlite3.Connection, table: str) ->
     )
     has_numbers = _has_rowid(new, table)
     rows = _by_number if has_numbers else _from_both_ends
-    for row in rows(old, table, columns):
+    unread: list[sqlite3.DatabaseError] = []
+    for row in rows(old, table, columns, unread):
         with suppress(sqlite3.IntegrityError, sqlite3.InterfaceError):  # a damaged row
             new.execute(insert, row)
+    return not unread
 
 
 def _has_rowid(connection: sqlite3.Connection, table: str) -> bool:
@@ -193,9 +215,12 @@ def _has_rowid(connection: sqlite3.Connection, table: str) -> bool:
 
 
 def _by_number(
-    connection: sqlite3.Connection, table: str, columns: Sequence[str]
+    connection: sqlite3.Connection,
+    table: str,
+    columns: Sequence[str],
+    unread: list[sqlite3.DatabaseError],
 ) -> Iterator[tuple[Any, ...]]:
-    """The rows of a table, past the parts of it that cannot be read."""
+    """The rows of a table, past the parts of it that cannot be read: `unread` says why."""
     last = -1
     while True:
         try:
@@ -206,7 +231,8 @@ def _by_number(
                 last = number
                 yield tuple(row)
             return
-        except sqlite3.DatabaseError:
+        except sqlite3.DatabaseError as error:
+            unread.append(error)
             following = _past(connection, table, last)
             if following is None:
                 return
@@ -236,19 +262,25 @@ def _past(connection: sqlite3.Connection, table: str, last: int) -> int | None:
 
 
 def _from_both_ends(
-    connection: sqlite3.Connection, table: str, columns: Sequence[str]
+    connection: sqlite3.Connection,
+    table: str,
+    columns: Sequence[str],
+    unread: list[sqlite3.DatabaseError],
 ) -> Iterator[tuple[Any, ...]]:
-    """The rows of a table without numbers, up to the damage from either side."""
+    """The rows of a table without numbers, up to the damage from either side: see `unread`."""
     keys = [
         row[1] for row in connection.execute(f"PRAGMA table_info ({table})").fetchall() if row[5]
     ]
     for direction in ("", " DESC"):
         order = ", ".join(f"{name}{direction}" for name in keys)
-        with suppress(sqlite3.DatabaseError):
+        try:
             yield from connection.execute(
                 f"SELECT {', '.join(columns)} FROM {table} NOT INDEXED ORDER BY {order}"
             )
+        except sqlite3.DatabaseError as error:
+            unread.append(error)
+        else:
             return
 
 
-__all__ = ["OLD", "SUFFIX", "finish", "old_files", "salvage"]
+__all__ = ["OLD", "SUFFIX", "Salvaged", "finish", "old_files", "salvage"]
