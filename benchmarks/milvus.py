@@ -24,8 +24,8 @@ from benchmarks.synthetic import Collection, build
 from benchmarks.tables import markdown
 from retriever import Index
 from retriever.indexing.copying import copy_index
-from retriever.storage.backends.opening import open_backend, place_of
 from retriever.storage.filters import Filter
+from retriever.storage.opening import open_backend, place_of
 
 SIZE = 100_000
 QUERIES = 20
@@ -144,8 +144,8 @@ def _search(index: Index, cell: Cell, at: int) -> list[str]:
 
 def _drop(address: str) -> None:
     """Remove a benchmark's collections from a server."""
+    from retriever.storage.addresses import Address
     from retriever.storage.backends.milvus import schema
-    from retriever.storage.backends.milvus.address import Address
     from retriever.storage.backends.milvus.client import Connection
 
     connection = Connection(Address.parse(address))

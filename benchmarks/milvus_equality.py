@@ -5,7 +5,7 @@ by meaning, by words, by both, and by both under filters. The table has the shar
 that are the same, the questions with the same ten in the same order, the largest difference of a
 score, and the median time of a search.
 
-    python -m benchmarks.milvus_equality --sample INDEX    an index of data/sample, with the model
+    python -m benchmarks.milvus_equality --index INDEX     an index of data/sample, with its model
     python -m benchmarks.milvus_equality FOLDER            a BEIR folder, with the fake embedder
 """
 
@@ -20,6 +20,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
+from typing import cast
 
 import numpy as np
 
@@ -61,24 +62,24 @@ class Comparison:
         )
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """See the module's docstring."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--sample", action="store_true", help="FOLDER is an index of data/sample")
+    given = parser.add_mutually_exclusive_group(required=True)
+    given.add_argument("folder", type=Path, nargs="?", help="a BEIR folder")
+    given.add_argument("--index", type=Path, help="an index of data/sample")
     parser.add_argument("--questions", type=int, default=1000)
-    arguments = parser.parse_args()
+    options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as scratch:
-        if arguments.sample:
-            model = KnownVectors(AlignedWVA(device="cpu", dtype="float32"), read(), most=10**6)
-            embedded = EmbeddedBackend.open(arguments.folder)
-            embed: Callable[[Sequence[str]], Vectors] = model.embed_queries
+        if options.index:
+            embedded = EmbeddedBackend.open(options.index)
+            embed = _embedding(options.index)
             lines = Path("data/queries.jsonl").read_text("utf-8").splitlines()
             texts = [json.loads(line)["query"] for line in lines]
         else:
             fake = FakeEmbedder()
-            embedded, embed = _built(arguments.folder, Path(scratch, "index"), fake)
-            lines = Path(arguments.folder, "queries.jsonl").read_text("utf-8").splitlines()
+            embedded, embed = _built(options.folder, Path(scratch, "index"), fake)
+            lines = Path(options.folder, "queries.jsonl").read_text("utf-8").splitlines()
             texts = [json.loads(line)["text"] for line in lines]
         with (
             embedded,
@@ -87,7 +88,14 @@ def main() -> None:
             start = time.perf_counter()
             copy_index(embedded, milvus, questions=0)
             print(f"copied in {time.perf_counter() - start:.1f} s", file=sys.stderr)
-            compare(embedded, milvus, texts[: arguments.questions], embed)
+            compare(embedded, milvus, texts[: options.questions], embed)
+
+
+def _embedding(folder: Path) -> Callable[[Sequence[str]], Vectors]:
+    """The embedding of questions by the index's own model."""
+    with Index.open(folder, device="cpu", dtype="float32") as index:
+        model = cast(AlignedWVA, index.embedder)
+        return KnownVectors(model, read(), most=10**6).embed_queries
 
 
 def _built(

@@ -25,7 +25,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -284,7 +284,7 @@ def speed(work: Path, count: int, sample: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Run the parts, and print their tables."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)}; all of them")
@@ -293,7 +293,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, help="folder for the indexes (default: temporary)")
     parser.add_argument("--docs", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--json", action="store_true")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     if options.parts == ["driver"]:
         driver(options.work, options.docs)
         return

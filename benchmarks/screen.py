@@ -78,14 +78,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--index", type=Path, default=Path("indexes/sample"))
+    parser.add_argument("--first", type=int, help="only so many queries of each kind")
     options = parser.parse_args(arguments)
     lines = QUESTIONS.read_text("utf-8").splitlines()
-    questions = [json.loads(line) for line in lines if line.strip()]
+    questions = [json.loads(line) for line in lines if line.strip()][: options.first]
     with serve_page(options.index) as address, open_chromium() as browser:
         for width, height in _SIZES:
             tab = browser.new_page(viewport={"width": width, "height": height})
             tab.set_default_timeout(MODEL_SECONDS * 1000)
-            kinds = [_look(tab, address, *each) for each in KINDS]
+            kinds = [_look(tab, address, *each) for each in KINDS[: options.first]]
             asked = [_look(tab, address, one["id"], one["query"]) for one in questions]
             _print(f"{width}×{height}", kinds, asked, questions)
             tab.close()

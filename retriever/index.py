@@ -64,7 +64,9 @@ from retriever.searching.suggestions import KnownNames, Suggestion, suggest
 from retriever.searching.verdict import verdict
 from retriever.settings import ChunkSettings, EmbedderSettings
 from retriever.storage.backends import CatalogReader, DocumentRow, Documents, Snapshot
-from retriever.storage.backends.opening import (
+from retriever.storage.catalog.lock import writing_elsewhere
+from retriever.storage.filters import Filter
+from retriever.storage.opening import (
     Place,
     files_of,
     folder_of,
@@ -72,8 +74,6 @@ from retriever.storage.backends.opening import (
     open_backend,
     place_of,
 )
-from retriever.storage.catalog.lock import writing_elsewhere
-from retriever.storage.filters import Filter
 from retriever.storage.records import PageStatus
 from retriever.types import (
     Chunk,

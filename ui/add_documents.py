@@ -23,7 +23,7 @@ from retriever.interface.upload_limits import SENTENCE
 from retriever.interface.zip_uploads import is_archive
 from retriever.reading.formats import MAX_BYTES
 from retriever.reading.pictures import tesseract
-from retriever.storage.backends.opening import files_of
+from retriever.storage.opening import files_of
 from retriever.types import RetrieverError
 from ui import document, following, removal, status, upload_guard
 from ui.highlighting import count_text, escape_html, escape_markdown, replace_unprintable

@@ -15,7 +15,7 @@ import streamlit as st
 from retriever.index import Index
 from retriever.interface.jobs import COMMAND
 from retriever.interface.page_guard import is_own_address
-from retriever.storage.backends.opening import Place, place_of
+from retriever.storage.opening import Place, place_of
 from retriever.types import RetrieverError
 from ui import job_status, status
 from ui.collection_picker import CollectionPicker, collection_picker, show_missing

@@ -20,7 +20,7 @@ from retriever.cache import cache_folder
 from retriever.interface.collections import is_index, list_indexes
 from retriever.interface.jobs import Jobs
 from retriever.interface.searches import Searches
-from retriever.storage.backends.opening import Place
+from retriever.storage.opening import Place
 from retriever.types import RetrieverError
 from ui import controls
 from ui.highlighting import escape_html, escape_markdown, replace_unprintable

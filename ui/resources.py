@@ -24,8 +24,8 @@ from retriever.index import Index
 from retriever.indexing.coverage import CoverageReport, coverage_report
 from retriever.searching.facets import Facets, count_facets
 from retriever.storage.backends import Documents
-from retriever.storage.backends.opening import Place, place_of
 from retriever.storage.catalog import CATALOG_FILE
+from retriever.storage.opening import Place, place_of
 from retriever.storage.records import UnreadFile
 from retriever.storage.upkeep.uploads import uploads_folder
 from retriever.types import DocumentRow, FileStatus, RetrieverError

@@ -8,10 +8,10 @@ from typing import Any
 
 from retriever.indexing.repair import Repair, RepairReport, finish_salvage, salvaged
 from retriever.storage.backends.embedded import EmbeddedBackend
-from retriever.storage.backends.opening import Place, folder_of
 from retriever.storage.backends.verifying import VerifyReport, verify
 from retriever.storage.catalog import CATALOG_FILE, Catalog
 from retriever.storage.catalog.verifying import DATABASE, Finding, Told
+from retriever.storage.opening import Place, folder_of
 from retriever.types import IndexStateError
 
 _ON_A_SERVER = (

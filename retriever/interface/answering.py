@@ -28,7 +28,7 @@ from typing import Any, Literal
 from retriever import __version__
 from retriever.cache import cache_folder
 from retriever.files.layout import CATALOG_FILE
-from retriever.storage.backends.opening import Place, lasting, place_of
+from retriever.storage.opening import Place, lasting, place_of
 from retriever.types import UsageError
 
 Request = Mapping[str, Any]

@@ -18,7 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
-from retriever.storage.backends.opening import Place
+from retriever.storage.opening import Place
 from retriever.types import IndexStateError, Phase
 
 COMMAND = (sys.executable, "-P", "-m", "retriever.interface.cli")

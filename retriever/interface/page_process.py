@@ -26,7 +26,7 @@ from retriever.interface.page_server import ADDRESS, TERMINATED, server_command,
 from retriever.interface.remains import clear_collections
 from retriever.interface.terminal.characters import one_line
 from retriever.interface.terminal.printing import tell
-from retriever.storage.backends.opening import Place
+from retriever.storage.opening import Place
 from retriever.types import IndexStateError, Progress, RetrieverError, UsageError
 
 START_SECONDS = 60

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from retriever.interface.terminal.printing import PlainWriter
-from retriever.storage.backends.opening import Place, place_of
+from retriever.storage.opening import Place, place_of
 from retriever.types import UsageError
 
 ADDRESS = "127.0.0.1"

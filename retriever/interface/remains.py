@@ -17,7 +17,7 @@ from retriever.interface.collections import (
     publish_unpacked,
     uploads_folder,
 )
-from retriever.storage.backends.opening import Place
+from retriever.storage.opening import Place
 from retriever.types import RetrieverError
 
 log = logging.getLogger(__name__)

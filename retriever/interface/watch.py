@@ -20,8 +20,8 @@ from retriever.cache import cache_folder
 from retriever.files.layout import WATCH_FILE
 from retriever.files.private import file_mode
 from retriever.reading.changes import QUIET_SECONDS, TooManyFoldersError, is_noise
-from retriever.storage.backends.milvus.address import Address
-from retriever.storage.backends.opening import Place, lasting
+from retriever.storage.addresses import Address
+from retriever.storage.opening import Place, lasting
 from retriever.types import IndexStateError, RetrieverError
 
 if TYPE_CHECKING:

@@ -34,7 +34,7 @@ from retriever.langchain.vectors import as_vector, as_vectors, identity, relevan
 from retriever.searching.mmr import mmr
 from retriever.searching.options import Mode, as_mode, check_count, check_diversity
 from retriever.settings import FOREIGN_POOLING, ChunkSettings, EmbedderSettings, Prompts
-from retriever.storage.backends.opening import Place, open_backend, place_of
+from retriever.storage.opening import Place, open_backend, place_of
 from retriever.types import (
     Chunk,
     DocumentRow,

@@ -65,6 +65,7 @@ SMALLER = {  # options that shorten commands which read much by default
     "scale": "--tiny",
     "kills": "--tiny --folder NOTES",
     "milvus": "--tiny",
+    "ray": "--count 40",
     "fuzz": "--tiny --output OUT",
     "flips": "--tiny",
     "half_made": "--sample --questions QUESTIONS",
@@ -72,6 +73,7 @@ SMALLER = {  # options that shorten commands which read much by default
     "pdf_text": "PDF --pages 2",
     "passage_boxes": "PDF --passages 3",
     "page": "--first 1 --index INDEX",
+    "screen": "--first 2",
     "screenshot": "--only search --output OUT --index INDEX",
     "command_line": "--output PAGE",
     "shipped": "--output OUT",
@@ -83,6 +85,7 @@ SMALLER = {  # options that shorten commands which read much by default
     "watch": "--tiny",
 }
 TABLES = {  # output of commands that print no table
+    "milvus_equality": "shared %",
     "difficult_files": "found by a sentence of their own: 4 of 4; not: []",
     "page": "the page after it",
     "screenshot": "wrote ",
@@ -111,7 +114,10 @@ WITH_MODEL = (
     "answers",
     "half_made",
 )
-INDEXED = ("bench", "deletion", "literal", "screen", "sentences", "serving", "sizing", "start")
+INDEXED = (
+    *("bench", "deletion", "literal", "milvus_equality", "screen", "sentences", "serving"),
+    *("sizing", "start"),
+)
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from retriever.interface.cli import main as wva
 from retriever.interface.server.served import Loading, Served, served_places
 from retriever.langchain import AlignedWVAVectorStore
 from retriever.storage.backends.embedded import EmbeddedBackend
-from retriever.storage.backends.opening import open_backend, place_of
+from retriever.storage.opening import open_backend, place_of
 from tests import pages
 from tests.fakes import FakeEmbedder
 from tests.indexing.test_copying import everything

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from retriever.storage.addresses import Address
 from retriever.storage.backends.milvus import schema
-from retriever.storage.backends.milvus.address import Address
 from retriever.storage.backends.milvus.backend import MilvusBackend
 from retriever.storage.backends.milvus.client import Connection, Row
 from retriever.types import IndexStateError

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from retriever.storage.addresses import Address
 from retriever.storage.backends.milvus import schema, weights
-from retriever.storage.backends.milvus.address import Address
 from retriever.storage.backends.milvus.client import Connection
 from retriever.storage.backends.milvus.records import Records
 from retriever.storage.backends.milvus.vocabulary import TermDictionary, TermFacts, Totals

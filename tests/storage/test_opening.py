@@ -10,8 +10,8 @@ import pytest
 
 from retriever import Index
 from retriever.interface.cli import main as wva
-from retriever.storage.backends.milvus.address import Address
-from retriever.storage.backends.opening import files_of, lasting, open_backend, place_of
+from retriever.storage.addresses import Address
+from retriever.storage.opening import files_of, lasting, open_backend, place_of
 from retriever.types import UsageError
 
 SERVER = "milvus://milvus.example:19531/notes"

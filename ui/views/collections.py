@@ -16,8 +16,8 @@ from retriever.interface import collections
 from retriever.interface.attention import needs_attention
 from retriever.interface.removal import empty_bin
 from retriever.settings import DEFAULT_MODEL
-from retriever.storage.backends.opening import Place
 from retriever.storage.catalog import CATALOG_FILE
+from retriever.storage.opening import Place
 from retriever.types import RetrieverError, UsageError
 from ui import add_documents, attention, controls, file_table, job_status, removal, status
 from ui.collection_picker import CollectionPicker, choose

@@ -8,7 +8,7 @@ from pathlib import Path
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from retriever.storage.backends.opening import Place
+from retriever.storage.opening import Place
 from ui import (
     controls,
     filters,

@@ -28,7 +28,7 @@ from retriever.interface.commands.output import (
 )
 from retriever.interface.terminal.characters import one_line
 from retriever.interface.terminal.printing import out, rewrite_line, tell
-from retriever.storage.backends.opening import Place, place_of
+from retriever.storage.opening import Place, place_of
 from retriever.types import Progress, UsageError
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ _SHOWN = 50  # findings
 def run_verify(options: argparse.Namespace) -> int:
     """Check an index; with `--repair`, mend what is damaged, and check it again."""
     from retriever.indexing.verify import repair_index, verify_index
-    from retriever.storage.backends.opening import place_of
+    from retriever.storage.opening import place_of
 
     place, told = place_of(options.index), _Printer()
     if not options.repair:

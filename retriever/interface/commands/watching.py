@@ -16,7 +16,7 @@ from retriever.interface.commands.indexing import ProgressPrinter, sync_argument
 from retriever.interface.commands.output import DONE, print_json
 from retriever.interface.terminal.characters import one_line
 from retriever.interface.terminal.printing import out, tell
-from retriever.storage.backends.opening import files_of, place_of
+from retriever.storage.opening import files_of, place_of
 from retriever.types import RetrieverError, UsageError
 
 if TYPE_CHECKING:

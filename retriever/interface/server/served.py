@@ -29,8 +29,8 @@ from retriever.interface.server.errors import NotFoundError
 from retriever.searching.options import Mode, SearchOptions, as_mode
 from retriever.searching.pipeline import parse_query
 from retriever.settings import DEFAULT_MODEL, EmbedderSettings
-from retriever.storage.backends.opening import Place, lasting, place_of
 from retriever.storage.catalog import CATALOG_FILE
+from retriever.storage.opening import Place, lasting, place_of
 from retriever.types import BusyError, IndexStateError, RetrieverError, UsageError
 
 Result = TypeVar("Result")

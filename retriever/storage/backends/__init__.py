@@ -4,7 +4,7 @@ A backend stores documents, their pages and chunks, and the chunks' *raw* vector
 calibrated). Each search reads one generation of the index, through a `Snapshot`.
 
 `embedded` is an index in a folder: SQLite catalog, FAISS vectors, calibration. `milvus` is one on a
-server. `opening` opens either by where it is.
+server. `retriever.storage.opening` opens either by where it is.
 """
 
 from __future__ import annotations

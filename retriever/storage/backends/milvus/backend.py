@@ -17,8 +17,8 @@ import numpy as np
 
 from retriever.arrays import Vectors
 from retriever.settings import ChunkSettings, EmbedderSettings
+from retriever.storage.addresses import Address
 from retriever.storage.backends.milvus import schema, sweeping, wishes
-from retriever.storage.backends.milvus.address import Address
 from retriever.storage.backends.milvus.client import Connection
 from retriever.storage.backends.milvus.collections import Collections
 from retriever.storage.backends.milvus.describing import described, sizes

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from copy import copy
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from retriever.storage.backends.milvus.address import Address
+from retriever.storage.addresses import Address
 from retriever.types import IndexStateError, UsageError
 from retriever.version import install_command
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from retriever.storage.backends.milvus.address import Address
+from retriever.storage.addresses import Address
 from retriever.storage.backends.milvus.reading import MilvusReader
 from retriever.storage.backends.milvus.schema import FLAT
 from retriever.types import DocumentRow

@@ -13,7 +13,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from retriever.storage.backends.milvus.address import Address, is_address
+from retriever.storage.addresses import Address, is_address
 from retriever.types import UsageError
 
 if TYPE_CHECKING:
