@@ -20,6 +20,7 @@ from retriever.index import Index
 from retriever.indexing.verify import repair_index, verify_index
 from retriever.storage.catalog import salvage, seals
 from retriever.storage.catalog.mending import turned_back
+from retriever.types import IndexStateError
 from tests.fakes import FakeEmbedder
 from tests.older import without_seals
 
@@ -245,6 +246,26 @@ def test_documents_of_which_a_part_cannot_be_read_are_told(
     monkeypatch.setattr(salvage, "_copy_table", partly)
     (sentence,) = repair_index(torn, lambda: opened(torn)).gone
     assert "of the tables documents; index your folders again" in sentence
+
+
+@pytest.mark.parametrize("share", [0.05, 0.1, 0.3, 0.6, 0.9], ids=str)
+def test_what_a_database_that_was_cut_off_has_lost_is_told(
+    made: Path, tmp_path: Path, share: float
+) -> None:
+    """Its files are there: what is not there again is named."""
+    folder = tmp_path / "index"
+    shutil.copytree(made / "index", folder)
+    with (folder / "catalog.sqlite").open("r+b") as file:
+        file.truncate(int(share * file.seek(0, os.SEEK_END)))
+    try:
+        repaired = repair_index(folder, lambda: opened(folder))
+    except IndexStateError as error:
+        assert "build the index again" in str(error)  # noqa: PT017 - either is right
+        return
+    assert repaired.after.whole
+    with opened(folder) as index, opened(made / "index") as whole:
+        same = [index.pages(row.id) == whole.pages(row.id) for row in whole.documents()]
+    assert all(same) or repaired.gone
 
 
 def test_a_torn_database_stays_as_it_is_if_it_cannot_be_copied(

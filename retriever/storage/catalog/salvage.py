@@ -203,10 +203,15 @@ def _copy_table(old: sqlite3.Connection, new: sqlite3.Connection, table: str) ->
     has_numbers = _has_rowid(new, table)
     rows = _by_number if has_numbers else _from_both_ends
     unread: list[sqlite3.DatabaseError] = []
+    damaged = 0
     for row in rows(old, table, columns, unread):
-        with suppress(sqlite3.IntegrityError, sqlite3.InterfaceError):  # a damaged row
-            new.execute(insert, row)
-    return not unread
+        try:
+            copied = new.execute(insert, row).rowcount
+        except (sqlite3.IntegrityError, sqlite3.InterfaceError):
+            copied = 0
+        damaged += copied != 1
+    # Without numbers, the rows between two damages come from both ends, and are copied once.
+    return not unread and not (has_numbers and damaged)
 
 
 def _has_rowid(connection: sqlite3.Connection, table: str) -> bool:
