@@ -108,6 +108,7 @@ def collection_picker(
         default = _default(root, home, found, searches.collection)
     else:
         found, default = (root,), root
+    arrived = arrived or _leaves_missing(found)
     chosen, missing = _choice(found, default, arrived=arrived)
     if chosen in found and chosen is not None:
         searches.remember_collection(chosen.name)
@@ -151,6 +152,16 @@ def _default(root: Path, home: Path, found: tuple[Place, ...], last: str) -> Pla
     if home != root:
         return names.get(root.name)
     return found[0] if len(found) == 1 else names.get(last)
+
+
+def _leaves_missing(found: tuple[Place, ...]) -> bool:
+    """Whether the address leads from an index that is not there to one that is.
+
+    The page that says so draws no widgets, so that theirs and the address's values always differ.
+    """
+    names = {path.name for path in found}
+    before = st.session_state.get("index")
+    return bool(before) and before not in names and st.query_params.get("index") in names
 
 
 def _choice(

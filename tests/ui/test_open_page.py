@@ -103,6 +103,21 @@ def test_an_index_that_changes_under_an_open_page_is_told(
         assert any(part in text for part in gone), f"{name} says nothing: {text[-600:]}"
 
 
+def test_the_page_of_a_missing_collection_is_left_by_the_address(
+    page: Callable[..., AppTest], index: Path
+) -> None:
+    """As by the browser's back button: it has no widgets that could disagree."""
+    make(index.with_name("letters"), {"plums.txt": "Red plums grow on trees."})
+    app = page(index, index="notes", q="red", mode="keyword")
+    assert "apples.txt" in said(app)
+    delete(index)
+    assert "is not there any more" in said(app.run())
+    app.query_params["index"] = "letters"
+    text = said(app.run())
+    assert "is not there any more" not in text
+    assert "plums.txt" in text
+
+
 def parts_of_a_page(folder: str) -> None:
     """What redraws itself, for an index that is deleted since the page was drawn; a script."""
     import shutil
