@@ -50,6 +50,12 @@ WORDS = ("river", "heron", "record", "otter", "measure", "control", "review", "a
 TOLERANCE = 1e-5
 
 
+def _check(holds: bool, what: str) -> None:
+    """Raise AssertionError with what is wrong, also where Python leaves out `assert`."""
+    if not holds:
+        raise AssertionError(what)
+
+
 @dataclass(frozen=True, slots=True)
 class Contents:
     """What an index holds, by passage."""
@@ -60,9 +66,9 @@ class Contents:
 
     def difference(self, other: Contents) -> float:
         """The largest difference of two vectors. Raises AssertionError if anything else differs."""
-        assert self.pending == other.pending == 0, "passages without a vector"  # noqa: S101
-        assert self.texts == other.texts, "other passages"  # noqa: S101
-        assert self.vectors.keys() == other.vectors.keys(), "other vectors"  # noqa: S101
+        _check(self.pending == other.pending == 0, "passages without a vector")
+        _check(self.texts == other.texts, "other passages")
+        _check(self.vectors.keys() == other.vectors.keys(), "other vectors")
         return max(
             (float(np.abs(one - other.vectors[id_]).max()) for id_, one in self.vectors.items()),
             default=0.0,
@@ -73,7 +79,7 @@ def contents(folder: Path | str, embedder: Embedder | None) -> Contents:
     """Everything of an index."""
     with Index.open(folder, embedder) as index, index.backend.reading() as catalog:
         ids = [id_ for row in catalog.documents() for id_ in catalog.chunk_ids(row.id)]
-        assert len(set(ids)) == len(ids), "a passage twice"  # noqa: S101
+        _check(len(set(ids)) == len(ids), "a passage twice")
         texts = {chunk.id: chunk.text for chunk in catalog.get(ids)}
         sample = [chunk.id for chunk in catalog.sample_chunks(len(ids) + 1, embedded=True)]
         vectors = dict(zip(sample, catalog.sample_vectors(len(ids) + 1), strict=True))
@@ -117,7 +123,7 @@ def equal(work: Path, count: int, sample: Path) -> list[dict[str, Any]]:
     expected = contents(work / "alone", Sharing())
     found = contents(work / "ray", Sharing())
     difference = found.difference(expected)
-    assert difference == 0, difference  # noqa: S101
+    _check(difference == 0, f"a difference of {difference}")
     return [
         {
             "check": f"{count:,} generated documents",
@@ -136,7 +142,7 @@ def model(work: Path, count: int, sample: Path) -> list[dict[str, Any]]:
         build(work / "ray", sample, None, hands)
     expected, found = contents(work / "alone", None), contents(work / "ray", None)
     difference = found.difference(expected)
-    assert difference < TOLERANCE, difference  # noqa: S101
+    _check(difference < TOLERANCE, f"a difference of {difference}")
     row = {"check": "the sample, default model", "passages": len(found.texts)}
     return [{**row, "largest difference": difference}]
 
@@ -163,9 +169,9 @@ def losses(work: Path, count: int, sample: Path) -> list[dict[str, Any]]:
                 machines.remove_node(more)
             found = contents(folder, Sharing())
             difference = found.difference(expected)
-            assert difference == 0, difference  # noqa: S101
+            _check(difference == 0, f"a difference of {difference}")
             done = seen[-1].vectors_done
-            assert before + done == len(found.texts), "done twice"  # noqa: S101
+            _check(before + done == len(found.texts), "done twice")
             rows.append({"killed": what, "stored before": before, "embedded after": done})
     return rows
 
@@ -193,8 +199,8 @@ def _killed_driver(folder: Path, docs: Path, address: str) -> None:
     """Index in a process that is killed when a third of the vectors are there."""
     command = [sys.executable, "-m", "benchmarks.ray", "driver", "--work", str(folder)]
     environment = {**os.environ, "RAY_ADDRESS": address}
-    ended = subprocess.run([*command, "--docs", str(docs)], env=environment, check=False)  # noqa: S603
-    assert ended.returncode == -signal.SIGKILL, ended.returncode  # noqa: S101
+    ended = subprocess.run([*command, "--docs", str(docs)], env=environment, check=False)  # noqa: S603 - this module
+    _check(ended.returncode == -signal.SIGKILL, f"it ended with {ended.returncode}")
 
 
 def driver(folder: Path, docs: Path) -> None:
@@ -216,7 +222,7 @@ def tight(work: Path, count: int, sample: Path) -> list[dict[str, Any]]:
         build(work / "ray", docs, Sharing(), hands)
     found = contents(work / "ray", Sharing())
     difference = found.difference(contents(work / "alone", Sharing()))
-    assert difference == 0, difference  # noqa: S101
+    _check(difference == 0, f"a difference of {difference}")
     return [{"check": "two processors, two actors", "passages": len(found.texts)}]
 
 
@@ -237,9 +243,9 @@ def data(work: Path, count: int, sample: Path) -> list[dict[str, Any]]:
         )
         found = {row["input"]: row["vector"] for row in embedded.iter_rows()}
     expected = dict(zip(texts, Sharing().embed_inputs(texts), strict=True))
-    assert found.keys() == expected.keys()  # noqa: S101
+    _check(found.keys() == expected.keys(), "other texts")
     difference = max(float(np.abs(found[one] - expected[one]).max()) for one in texts)
-    assert difference == 0, difference  # noqa: S101
+    _check(difference == 0, f"a difference of {difference}")
     return [{"check": "map_batches", "texts": len(texts), "largest difference": difference}]
 
 
@@ -255,7 +261,7 @@ def milvus(work: Path, count: int, sample: Path) -> list[dict[str, Any]]:
             build(address, docs, Sharing(), hands)
         found = contents(address, Sharing())
     difference = found.difference(contents(work / "alone", Sharing()))
-    assert difference < TOLERANCE, difference  # noqa: S101
+    _check(difference < TOLERANCE, f"a difference of {difference}")
     row = {"check": "actors write to Milvus", "passages": len(found.texts)}
     return [{**row, "largest difference": difference}]
 

@@ -12,8 +12,6 @@ import json
 import zlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -23,9 +21,6 @@ from retriever.storage.backends.milvus.records import Record, Records
 from retriever.storage.backends.milvus.values import loaded
 from retriever.storage.catalog.postings import frequency_factors
 from retriever.storage.records import TermQuery
-
-if TYPE_CHECKING:
-    from pymilvus import MilvusClient
 
 AVERAGE = "meta/average"
 """The record of the mean length with which weights are made: a list, of two while they change."""
@@ -162,13 +157,8 @@ def rewrite(
             }
             for row in readable(rows)
         ]
-        write = partial(_replace, name=name, rows=changed)
-        connection.change("write", write)
+        connection.upsert(name, changed, partial=True)
     records.put([Record(AVERAGE, json.dumps([today]))])
-
-
-def _replace(client: MilvusClient, name: str, rows: list[Row]) -> None:
-    client.upsert(name, rows, partial_update=True)
 
 
 __all__ = [
