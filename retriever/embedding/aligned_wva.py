@@ -36,6 +36,7 @@ from retriever.embedding.inputs import (
     query_text,
     with_title,
 )
+from retriever.embedding.models.folder_settings import folder_settings
 from retriever.embedding.models.load import LoadedModel, load_model
 from retriever.embedding.pooling import HIDDEN_POOLINGS, AttentionPooler, find_attention_layers
 from retriever.embedding.query_likelihood import QueryLikelihood
@@ -109,7 +110,8 @@ class AlignedWVA(ModelInputs):
 
     `pooling` is "aligned-wva" or one of the baselines "va", "last-hidden" and "mean-hidden" (see
     `retriever.embedding.pooling`). "va" and "mean-hidden" use no prompt unless `prompts` are given.
-    `layers` has no effect on the two hidden-state poolings, which use the last layer.
+    `layers` has no effect on the two hidden-state poolings, which use the last layer. The folder of
+    a tuned model brings its own pooling, layers and prompts, in place of the defaults.
 
     Raises ModelError if the model cannot be used, UsageError for invalid arguments.
     """
@@ -135,12 +137,15 @@ class AlignedWVA(ModelInputs):
             raise UsageError(f"max_tokens must be a whole number from 1 on; it is {max_tokens!r}")
         self._prompts = prompts
         self._device = device
-        self._layers = layers if isinstance(layers, str) else tuple(layers)
         # Explanations and likelihoods run in float32 then.
         self._int8 = dtype == INT8
         precision = "float32" if self._int8 else dtype
         self._loaded: LoadedModel = load_model(model, device, precision, download=download)
         self._name = self._loaded.name
+        self._layers = layers if isinstance(layers, str) else tuple(layers)
+        self._own = folder_settings(self._loaded.folder)
+        if self._own is not None and (pooling, self._layers) == (POOLINGS[0], DEFAULT_LAYERS):
+            pooling, self._layers = self._own.pooling, self._own.layers
         self.max_tokens = min(max_tokens or MAX_TOKENS, self._loaded.max_positions)
         self._set_pooling(pooling)
         self._refuse_bidirectional()
@@ -172,7 +177,7 @@ class AlignedWVA(ModelInputs):
             weights=self._loaded.weights,
             dimension=self._pooler.dimension(),
             layers=pooled,
-            prompts=self._prompts or DEFAULT_PROMPTS[pooling],
+            prompts=self._prompts or self._default_prompts(pooling),
             pooling=pooling,
             revision=self._loaded.revision,
         )
@@ -185,6 +190,10 @@ class AlignedWVA(ModelInputs):
         if self._int8:
             fast = int8_pooler(self._name, self._pooler, self._short_texts())
             self._faster = Runner(fast, packed=True)
+
+    def _default_prompts(self, pooling: str) -> Prompts:
+        own = self._own
+        return own.prompts if own and own.pooling == pooling else DEFAULT_PROMPTS[pooling]
 
     @classmethod
     def from_settings(

@@ -83,9 +83,9 @@ class Batch:
         if self.pack is None:
             ends = self.last[1].to(states.device)
             within = torch.arange(states.shape[1], device=states.device) <= ends[:, None]
-            total = (states.float() * within[..., None]).sum(dim=1)
+            total = (at_least_float32(states) * within[..., None]).sum(dim=1)
             return total / (ends[:, None] + 1)
-        row = states.float()
+        row = at_least_float32(states)
         common = row[0, : self.pack.shared].sum(dim=0)
         return torch.cat(
             [
@@ -122,6 +122,11 @@ def packed(texts: Sequence[TokenIds], own: int = 1) -> Batch:
     ends = torch.tensor([r.start + (i + 1) * r.length - 1 for r in runs for i in range(r.count)])
     inputs = {"input_ids": torch.tensor([row]), "position_ids": torch.tensor([positions])}
     return Batch(inputs, (torch.zeros_like(ends), ends), Pack(shared, tuple(runs)))
+
+
+def at_least_float32(tensor: Tensor) -> Tensor:
+    """The tensor in float32, or as it is if its precision is higher."""
+    return tensor if tensor.dtype == torch.float64 else tensor.float()
 
 
 def shared_prefix(texts: Sequence[TokenIds], own: int = 1) -> int:

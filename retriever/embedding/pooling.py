@@ -21,8 +21,8 @@ Three baselines, over all tokens t of the text (a beginning token counts as one)
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +35,7 @@ from retriever.embedding.packing import (
     ForwardPass,
     TokenIds,
     active,
+    at_least_float32,
     current_pass,
     packed,
     padded,
@@ -97,7 +98,7 @@ class _LayerSum:
     def add(self, module: nn.Module, part: Tensor) -> None:
         """Add one layer's term, (B, dim)."""
         if self.total is None:
-            self.total = part.float()
+            self.total = at_least_float32(part)
         elif part.shape != self.total.shape:
             raise ModelError(
                 f"the layers of this model have attention values of different lengths "
@@ -105,7 +106,7 @@ class _LayerSum:
                 "choose layers of one kind, or another pooling"
             )
         else:
-            self.total = self.total + part.float().to(self.total.device)
+            self.total = self.total + at_least_float32(part).to(self.total.device)
         self.pending.discard(id(module))
         if self.exit_early and not self.pending:
             raise StopForward
@@ -123,7 +124,8 @@ class AttentionPooler:
 
     `layers` are the pooled layers, by default all; the two hidden-state poolings always use the
     last one. Two *different* poolers must not call `run` on one model at the same time; one pooler
-    may run in several threads inside one `hooked` block.
+    may run in several threads inside one `hooked` block. With `gradients` the vectors can be
+    differentiated, as training needs it.
     """
 
     def __init__(
@@ -131,8 +133,13 @@ class AttentionPooler:
         model: PreTrainedModel,
         layers: Sequence[int] | None = None,
         pooling: str = "aligned-wva",
+        *,
+        gradients: bool = False,
     ) -> None:
         self.model = model
+        self._mode: Callable[[], AbstractContextManager[Any]] = (
+            nullcontext if gradients else torch.inference_mode
+        )
         self.body = text_body(model)
         self.layers = find_attention_layers(model)
         self.pooled = tuple(layers) if layers is not None else tuple(range(len(self.layers)))
@@ -205,7 +212,8 @@ class AttentionPooler:
         if self.pooling == "va":
             return self._values(batch, exit_early)
         states = self._forward(ForwardPass(batch))
-        return (batch.last_of if self.pooling == "last-hidden" else batch.mean_of)(states).float()
+        pool = batch.last_of if self.pooling == "last-hidden" else batch.mean_of
+        return at_least_float32(pool(states))
 
     def dimension(self) -> int:
         """The length of a pooled vector; for the baselines, measured with a one-token text."""
@@ -239,7 +247,7 @@ class AttentionPooler:
         """The states after the final norm, (1|B, T, hidden_size); empty if the pass ends early."""
         inputs = {name: tensor.to(self.device) for name, tensor in one.batch.inputs.items()}
         try:
-            with active(one), torch.inference_mode():
+            with active(one), self._mode():
                 states: Tensor = self.body(**inputs, use_cache=False)[0]
         except StopForward:
             return torch.empty(0)

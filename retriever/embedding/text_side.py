@@ -18,6 +18,7 @@ from tokenizers import Tokenizer
 
 from retriever.arrays import Vectors
 from retriever.embedding.inputs import MAX_TOKENS, ModelInputs, appended_tokens, bounded, encodable
+from retriever.embedding.models.folder_settings import folder_settings
 from retriever.embedding.models.locate import Located, locate, weights_digest
 from retriever.embedding.protocols import Embedder
 from retriever.embedding.shared_tokenizer import plain_tokenizer, token_counter
@@ -64,7 +65,7 @@ def text_side(
     folder = found.folder
     config = _read(folder / "config.json")
     digest = weights_digest(folder)
-    if settings is None and pooling == POOLINGS[0]:
+    if settings is None and pooling == POOLINGS[0] and folder_settings(folder) is None:
         settings = _settings(found, digest, config, layers, prompts or Prompts())
     tokens = next((int(config[name]) for name in _POSITIONS if config.get(name)), 0)
     if settings is None or settings.weights != digest or not tokens:

@@ -82,6 +82,21 @@ def load_model(
     return replace(loaded, revision=found.revision)
 
 
+def load_for_training(
+    name: str, device: str | None = None, dtype: str | None = None
+) -> LoadedModel:
+    """The model as transformers' own class, to which adapters fit; on a CPU in float32."""
+    import torch
+
+    found = locate(name)
+    on_card = torch.cuda.is_available() and not (device or "").startswith("cpu")
+    half = on_card and torch.cuda.is_bf16_supported()
+    with _one_at_a_time:
+        precision = dtype or ("bfloat16" if half else "float32")
+        loaded = _load_by_transformers(found.name, found.folder, device, precision)
+    return replace(loaded, revision=found.revision)
+
+
 def _load(name: str, folder: Path, device: str | None, dtype: str | None) -> LoadedModel:
     from retriever.embedding.models.decoder import read_settings
 

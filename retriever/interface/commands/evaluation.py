@@ -27,12 +27,13 @@ def run_eval_sts(options: argparse.Namespace) -> int:
 
     for path in options.files:
         read_sentence_pairs(Path(path))  # complain before the model is loaded
-    asked = (options.pooling or POOLINGS[0]).split(",")
-    poolings = POOLINGS if asked == ["all"] else tuple(name.strip() for name in asked)
+    asked = [name.strip() for name in options.pooling.split(",")] if options.pooling else []
+    poolings = POOLINGS if asked == ["all"] else tuple(asked)
     for pooling in poolings:
         check_pooling(pooling)
     paths = [Path(path) for path in options.files]
-    embedder = load_embedder(options, poolings[0])
+    options.pooling = poolings[0] if poolings else None  # the model's own
+    embedder = load_embedder(options)
     results = [asdict(found) for found in compare_poolings(embedder, paths, poolings)]
     if options.json:
         print_json({"files": results})

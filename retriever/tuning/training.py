@@ -1,0 +1,357 @@
+"""The training run: LoRA on the attention projections, by sentence-transformers' trainer.
+
+A run is a folder: its rows, what it is trained with, and checkpoints. So a killed run goes on where
+it stopped, and on several GPUs each process reads the same. For pairs of a question and a passage
+the loss is contrastive, with in-batch negatives and the mined ones, in parts of a batch (GradCache,
+arXiv 2101.06983); for rated pairs of sentences it is CoSENT. Both are sentence-transformers' own.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from datasets import Dataset
+from datasets.utils import disable_progress_bars
+from peft import LoraConfig, PeftModel, get_peft_model
+from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer
+from sentence_transformers.sentence_transformer import losses
+from sentence_transformers.sentence_transformer.training_args import (
+    BatchSamplers,
+    SentenceTransformerTrainingArguments,
+)
+from torch import nn
+from torch.optim.lr_scheduler import LambdaLR
+from transformers import PrinterCallback, TrainerCallback
+from transformers.trainer_utils import get_last_checkpoint
+
+from retriever.arrays import Vectors
+from retriever.embedding.inputs import appended_tokens, bounded
+from retriever.embedding.models.devices import cpu_precision
+from retriever.embedding.models.load import LoadedModel, load_for_training
+from retriever.embedding.pooling import AttentionPooler, find_attention_layers
+from retriever.files.durable import replacing
+from retriever.settings import EmbedderSettings
+from retriever.tuning.module import PooledModel, Side
+from retriever.tuning.recipe import POSITIVE, QUERY, Recipe
+from retriever.types import ModelError
+
+ROWS_FILE, RUN_FILE, MEANS_FILE, CLOCK_FILE = "rows.jsonl", "run.json", "means.npz", "clock.json"
+CHECKPOINTS = "checkpoints"
+
+CHECKPOINT_SECONDS = 90.0
+"""A killed run loses at most this much, and a step."""
+
+WARM_UP = 0.1
+"""The share of a run in which the learning rate rises."""
+
+Told = Callable[["Step"], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """How far a run is: `share` of it is done, 0 to 1; `loss` is the latest mean of some steps."""
+
+    number: int
+    total: int
+    share: float
+    seconds: float
+    loss: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What a run trains: a base model with its settings, on a device, by a recipe.
+
+    `rated`: its rows are sentences with a score. `dtype` is the precision the base is computed in.
+    """
+
+    settings: EmbedderSettings
+    recipe: Recipe
+    rated: bool
+    device: str | None = None
+    dtype: str | None = None
+
+    def write(self, folder: Path, rows: list[dict[str, Any]], means: dict[str, Vectors]) -> None:
+        """Write all that the processes of a run read."""
+        with replacing(folder / ROWS_FILE) as file:
+            file.writelines(json.dumps(row).encode() + b"\n" for row in rows)
+        with replacing(folder / MEANS_FILE) as file:
+            np.savez(file, **means)  # type: ignore[arg-type]  # numpy's own signature
+        values = {**asdict(self), "settings": self.settings.to_json()}
+        with replacing(folder / RUN_FILE) as file:
+            file.write(json.dumps(values, indent=1).encode())
+
+    @classmethod
+    def read(cls, folder: Path) -> Run:
+        """What `write` wrote."""
+        values = json.loads((folder / RUN_FILE).read_text("utf-8"))
+        recipe = values["recipe"] | {"dimensions": tuple(values["recipe"]["dimensions"])}
+        settings = EmbedderSettings.from_json(values["settings"])
+        return cls(settings, Recipe(**recipe), *(values[n] for n in ("rated", "device", "dtype")))
+
+    @property
+    def sides(self) -> dict[str, tuple[str, ...]]:
+        """The prompts of each side that rows have."""
+        prompts = self.settings.prompts
+        if self.rated:
+            return {"sentence": (prompts.sentence,)}
+        return {"query": prompts.queries, "passage": (prompts.passage,)}
+
+
+@dataclass(frozen=True, slots=True)
+class Adapted:
+    """A base model with adapters, and the module that trains them."""
+
+    loaded: LoadedModel
+    peft: PeftModel
+    module: PooledModel
+
+
+def adapted(folder: Path, run: Run, *, dtype: str | None = None) -> Adapted:
+    """The run's base with new adapters, whose sum with it is the base at first.
+
+    `dtype` is by default the run's own; merging asks for float32. Raises ModelError if the base is
+    not the one any more that the run began with.
+    """
+    loaded = load_for_training(run.settings.pinned_model, run.device, dtype or run.dtype)
+    if loaded.weights != run.settings.weights:
+        raise ModelError(
+            f"the model {run.settings.model!r} has other weights than when this run began; "
+            "begin again with --restart"
+        )
+    torch.manual_seed(run.recipe.seed)
+    peft = get_peft_model(loaded.model, _lora(loaded.model, run))
+    pooler = AttentionPooler(
+        loaded.model, run.settings.layers, run.settings.pooling, gradients=True
+    )
+    means = np.load(folder / MEANS_FILE, allow_pickle=False)
+    sides = {name: Side(templates, means[name]) for name, templates in run.sides.items()}
+    module = PooledModel(
+        pooler,
+        _tokenize(loaded),
+        sides,
+        max_tokens=min(run.recipe.max_tokens, loaded.max_positions),
+        autocast=_autocast(loaded, dtype or run.dtype),
+    )
+    return Adapted(loaded, peft, module)
+
+
+def _lora(model: Any, run: Run) -> LoraConfig:
+    """Adapters on all linear maps of each attention block up to the last pooled layer."""
+    names = {module: name for name, module in model.named_modules()}
+    blocks = [layer.block for layer in find_attention_layers(model)[: run.settings.layers[-1] + 1]]
+    targets = [
+        names[part]
+        for block in blocks
+        for part in block.modules()
+        if isinstance(part, nn.Linear) or type(part).__name__ == "Conv1D"
+    ]
+    recipe = run.recipe
+    return LoraConfig(
+        r=recipe.rank, lora_alpha=recipe.alpha, lora_dropout=recipe.dropout, target_modules=targets
+    )
+
+
+def _autocast(loaded: LoadedModel, dtype: str | None) -> torch.dtype | None:
+    """The precision of products, where that is lower than the weights' and nobody chose."""
+    if dtype is None and loaded.device.type == "cpu":
+        return torch.bfloat16 if cpu_precision() == "bfloat16" else None
+    return torch.bfloat16 if loaded.dtype == torch.bfloat16 else None
+
+
+def _tokenize(loaded: LoadedModel) -> Callable[[list[str]], list[list[int]]]:
+    """Token ids as an embedder makes them: without the special tokens that are appended."""
+    tokenizer = loaded.tokenizer
+    whole, bare = (
+        list(tokenizer("a", add_special_tokens=special)["input_ids"]) for special in (True, False)
+    )
+    extra = appended_tokens(whole, bare)
+
+    def tokenize(inputs: list[str]) -> list[list[int]]:
+        rows = tokenizer([bounded(text) for text in inputs], verbose=False)["input_ids"]
+        return [ids[: len(ids) - extra] for ids in rows]
+
+    return tokenize
+
+
+# Training
+
+
+class _Clock(TrainerCallback):  # type: ignore[misc]  # it has no types
+    """Ends a run when its time is over, asks for checkpoints, and tells how far it is."""
+
+    def __init__(self, minutes: float | None, told: Told) -> None:
+        self.limit = None if minutes is None else 60 * minutes
+        self.before = 0.0  # seconds of earlier processes
+        self.told = told
+        self.started = self.saved = time.monotonic()
+        self.loss: float | None = None
+
+    @property
+    def seconds(self) -> float:
+        """The seconds that the run has taken, in all processes one after the other."""
+        return self.before + time.monotonic() - self.started
+
+    def share(self, step: int, total: int) -> float:
+        """The share of the run that is done, 0 to 1, by steps or by time."""
+        by_time = 0.0 if self.limit is None else self.seconds / self.limit
+        return min(1.0, max(step / max(1, total), by_time))
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.started = self.saved = time.monotonic()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        share = self.share(state.global_step, state.max_steps)
+        if self.limit is not None and self.seconds >= self.limit:
+            control.should_training_stop = True
+        if time.monotonic() - self.saved > CHECKPOINT_SECONDS and share < 1:
+            control.should_save = True
+            self.saved = time.monotonic()
+        self.told(Step(state.global_step, state.max_steps, share, self.seconds, self.loss))
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+        self.loss = (logs or {}).get("loss", self.loss)
+
+
+class _Trainer(SentenceTransformerTrainer):  # type: ignore[misc]  # it has no types
+    """The trainer, with checkpoints of the adapters alone, and a rate that knows the time."""
+
+    module: PooledModel
+    clock: _Clock
+
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        folder = Path(output_dir or self.args.output_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        self.module.save(str(folder))
+        (folder / CLOCK_FILE).write_text(json.dumps(self.clock.seconds))
+
+    def _load_from_checkpoint(self, checkpoint_path: str) -> None:
+        self.module.restore(Path(checkpoint_path))
+        self.clock.before = float(json.loads((Path(checkpoint_path) / CLOCK_FILE).read_text()))
+
+    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> LambdaLR:
+        def rate(step: int) -> float:
+            share = self.clock.share(step, num_training_steps)
+            return min((share + 0.01) / WARM_UP, (1 - share) / (1 - WARM_UP), 1.0)
+
+        self.lr_scheduler: LambdaLR = LambdaLR(optimizer or self.optimizer, rate)
+        return self.lr_scheduler
+
+
+def train(folder: Path, told: Told = lambda step: None) -> None:
+    """Train in this process, from the last checkpoint on if there is one; write the adapters.
+
+    Under torch.distributed.run all processes call it; the first one writes.
+    """
+    disable_progress_bars()
+    run = Run.read(folder)
+    there = adapted(folder, run)
+    model = SentenceTransformer(modules=[there.module], device=str(there.loaded.device))
+    rows = [json.loads(line) for line in (folder / ROWS_FILE).read_text("utf-8").splitlines()]
+    clock = _Clock(run.recipe.minutes, told)
+    trainer = _Trainer(
+        model=model,
+        args=_arguments(folder, run, len(rows), on_cpu=there.loaded.device.type == "cpu"),
+        train_dataset=Dataset.from_list(rows),
+        loss=_loss(model, run),
+        callbacks=[clock],
+    )
+    trainer.remove_callback(PrinterCallback)
+    trainer.module, trainer.clock = there.module, clock
+    found = folder / CHECKPOINTS
+    last = get_last_checkpoint(str(found)) if found.is_dir() else None
+    trainer.train(resume_from_checkpoint=last)
+    if trainer.is_world_process_zero():
+        there.module.save(str(folder))
+
+
+def _arguments(
+    folder: Path, run: Run, count: int, *, on_cpu: bool
+) -> SentenceTransformerTrainingArguments:
+    recipe = run.recipe
+    side = "sentence" if run.rated else "passage"
+    columns = {f"negative_{at}": side for at in range(1, recipe.negatives + 1)}
+    return SentenceTransformerTrainingArguments(
+        output_dir=str(folder / CHECKPOINTS),
+        prompts={QUERY: "sentence" if run.rated else "query", POSITIVE: side, **columns},
+        num_train_epochs=recipe.epochs,
+        per_device_train_batch_size=min(recipe.batch, count),
+        learning_rate=recipe.learning_rate,
+        max_grad_norm=1.0,
+        weight_decay=0.0,
+        batch_sampler=BatchSamplers.BATCH_SAMPLER if run.rated else BatchSamplers.NO_DUPLICATES,
+        seed=recipe.seed,
+        data_seed=recipe.seed,
+        save_strategy="no",  # the clock asks for checkpoints
+        save_total_limit=2,
+        logging_steps=5,
+        logging_strategy="steps",
+        disable_tqdm=True,
+        report_to="none",
+        use_cpu=on_cpu,
+        dataloader_pin_memory=False,
+        ddp_find_unused_parameters=run.settings.pooling == "va",
+    )
+
+
+def _loss(model: SentenceTransformer, run: Run) -> nn.Module:
+    recipe = run.recipe
+    loss: nn.Module
+    if run.rated:
+        loss = losses.CoSENTLoss(model, scale=recipe.scale)
+    else:
+        loss = losses.CachedMultipleNegativesRankingLoss(
+            model,
+            scale=recipe.scale,
+            mini_batch_num_tokens=recipe.part_tokens,
+            gather_across_devices=torch.distributed.is_initialized(),
+        )
+    if recipe.dimensions:
+        dimensions = sorted({*recipe.dimensions, run.settings.dimension}, reverse=True)
+        loss = losses.MatryoshkaLoss(model, loss, matryoshka_dims=dimensions)
+    return loss
+
+
+# Several processes
+
+
+def train_on_all(folder: Path, processes: int, told: Told = lambda step: None) -> None:
+    """Train with so many processes of this machine, a GPU each. Raises ModelError if one fails."""
+    if processes == 1:
+        train(folder, told)
+        return
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command += [f"--nproc-per-node={processes}", "-m", "retriever.tuning.training", str(folder)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as done:  # noqa: S603 - ours
+        for line in done.stdout or ():
+            if line.startswith("{"):
+                told(Step(**json.loads(line)))
+    if done.returncode:
+        raise ModelError(
+            f"the training in {folder} ended with {done.returncode}; "
+            "give the command again to go on"
+        )
+
+
+def _main(folder: Path) -> None:
+    def told(step: Step) -> None:
+        sys.stdout.write(json.dumps(asdict(step)) + "\n")
+        sys.stdout.flush()
+
+    train(folder, told)
+
+
+if __name__ == "__main__":
+    _main(Path(sys.argv[1]))
+
+
+__all__ = ["Adapted", "Run", "Step", "adapted", "train", "train_on_all"]
