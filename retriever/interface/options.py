@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 
 from retriever import __version__
 from retriever.interface.terminal.characters import one_line, printable
+from retriever.interface.tuning_options import add_tune_options
 from retriever.searching.options import Mode, SearchOptions
 from retriever.settings import (
     ANSWER_PASSAGES,
@@ -95,6 +96,9 @@ def make_parser(run: Mapping[str, Run]) -> argparse.ArgumentParser:
     _add_serve(commands, run)
     _add_mcp(commands, run)
     _add_eval(commands, run)
+    tune = _command(commands, "tune", run["tune"], "make a better embedder out of a model")
+    add_tune_options(tune)
+    _model_options(tune)
     _add_embed(commands, run)
     info = _command(
         commands, "info", run["info"], "show what is in an index: counts, model, sizes, last run"

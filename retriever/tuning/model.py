@@ -1,0 +1,248 @@
+"""A tuned model from pairs: measure, mine negatives, train, merge, measure again, keep or not.
+
+What is unfinished lies beside the target, under its name and `.unfinished`; the same call goes on
+where it stopped. The target appears only if held-out pairs are better by more than noise.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from retriever import __version__
+from retriever.embedding.models.trusted import trust
+from retriever.evaluation.retrieval import open_dataset
+from retriever.evaluation.runs import Run as SearchRun
+from retriever.evaluation.runs import digest
+from retriever.files.durable import publish_folder, replacing
+from retriever.index import Index
+from retriever.tuning.card import card
+from retriever.tuning.guard import Decision, HeldRun, evaluate_held, judge_change, retrieval_dataset
+from retriever.tuning.leakage import without
+from retriever.tuning.negatives import mine
+from retriever.tuning.pairs import PairData
+from retriever.tuning.recipe import Recipe, rows
+from retriever.types import UsageError
+
+if TYPE_CHECKING:
+    from retriever.embedding.aligned_wva import AlignedWVA
+    from retriever.tuning.training import Step
+
+UNFINISHED = ".unfinished"
+REQUEST_FILE = "request.json"
+
+MINED_PASSAGES = 20_000
+"""Negatives are mined among at most so many passages; embedding more takes hours on a CPU."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """What was asked for: a base model, pairs, and how to train.
+
+    `load` gives the base; it is called twice, so that training does not hold it in memory as well.
+    `index` has the passages of `train` already, embedded by the base: negatives are mined there.
+    With `judge` the base's likelihoods sort out negatives that answer the question, too.
+    """
+
+    load: Callable[[], AlignedWVA]
+    train: PairData
+    held: PairData
+    recipe: Recipe = field(default_factory=Recipe)
+    index: Index | None = None
+    judge: bool = False
+    processes: int = 1
+    device: str | None = None
+    dtype: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tuned:
+    """The result: whether the model was kept in `folder`, why, and the facts of its card."""
+
+    folder: Path
+    decision: Decision
+    facts: dict[str, Any]
+
+    @property
+    def kept(self) -> bool:
+        """Whether the folder is there."""
+        return self.decision.kept
+
+
+def tune_model(
+    out: Path,
+    tuning: Tuning,
+    *,
+    restart: bool = False,
+    progress: Callable[[str], None] = lambda text: None,
+    step: Callable[[Step], None] = lambda step: None,
+) -> Tuned:
+    """Tune a model into the new folder `out`; nothing is kept if it is not better.
+
+    Raises UsageError if `out` is there, or an unfinished run of it was asked for differently and
+    `restart` is not set.
+    """
+    if out.exists():
+        raise UsageError(f"{out} is there already; name a new folder for the tuned model")
+    started = time.monotonic()
+    work = out.with_name(out.name + UNFINISHED)
+    clean, removed = without(tuning.train, tuning.held)
+    base = tuning.load()
+    asked = _request(tuning, base)
+    _begin(work, asked, restart=restart)
+    progress(f"measuring the base on {len(tuning.held.pairs):,} held-out pairs …")
+    before = evaluate_held(base, tuning.held, progress=progress)
+    if not (work / "run.json").is_file():
+        _prepare(work, tuning, base, clean, progress)
+    settings = base.settings
+    del base
+    _train(work, tuning.processes, progress, step)
+    facts = {
+        "base": settings.pinned_model,
+        "base_weights": settings.weights,
+        "data": tuning.train.name,
+        "pairs": len(clean.pairs),
+        "left_out": dict(removed),
+        "held_out": len(tuning.held.pairs),
+        "recipe": asdict(tuning.recipe),
+        "made_by": f"wva-retriever {__version__}",
+        "date": datetime.now(UTC).date().isoformat(),
+    }
+    made = work / "model"
+    _merge(work, made, facts, progress)
+    progress("measuring the tuned model …")
+    after = evaluate_held(_tuned(made, tuning), tuning.held, progress=progress)
+    decision = judge_change(before, after)
+    facts |= {
+        "seconds": round(time.monotonic() - started),
+        "measured": decision.sentence,
+        "before": figures(before),
+        "after": figures(after),
+    }
+    if decision.kept:
+        _keep(made, out, facts)
+    shutil.rmtree(work)
+    return Tuned(out, decision, facts)
+
+
+def figures(run: HeldRun) -> dict[str, float]:
+    """The means of a run, by what was measured."""
+    if isinstance(run, SearchRun):
+        return {
+            f"{mode} {measure}": round(sum(by_query.values()) / max(1, len(by_query)), 4)
+            for mode, measures in run.values.items()
+            for measure, by_query in measures.items()
+        }
+    return {"Spearman x 100": round(run.spearman, 2)}
+
+
+# The steps
+
+
+def _request(tuning: Tuning, base: AlignedWVA) -> dict[str, Any]:
+    """What makes two calls the same run."""
+    texts = [f"{pair.query}\0{pair.positive.id}\0{pair.score}" for pair in tuning.train.pairs]
+    held = [f"{pair.query}\0{pair.positive.id}" for pair in tuning.held.pairs]
+    return {
+        "base": base.fingerprint,
+        "pairs": digest([*texts, *tuning.train.corpus]),
+        "held": digest(held),
+        "recipe": json.loads(json.dumps(asdict(tuning.recipe))),
+    }
+
+
+def _begin(work: Path, asked: dict[str, Any], *, restart: bool) -> None:
+    """Make the folder of unfinished work, or find it from an earlier call."""
+    if restart and work.exists():
+        shutil.rmtree(work)
+    there = work / REQUEST_FILE
+    if there.is_file() and json.loads(there.read_text("utf-8")) != asked:
+        raise UsageError(
+            f"{work} is an unfinished run with other pairs or another recipe; give the same "
+            "command to go on with it, or --restart to begin again"
+        )
+    work.mkdir(parents=True, exist_ok=True)
+    with replacing(there) as file:
+        file.write(json.dumps(asked).encode())
+
+
+def _prepare(
+    work: Path,
+    tuning: Tuning,
+    base: AlignedWVA,
+    train: PairData,
+    progress: Callable[[str], None],
+) -> None:
+    """Mine negatives, and write the run."""
+    from retriever.tuning.training import Run
+
+    recipe = tuning.recipe
+    pairs = list(train.pairs)
+    with ExitStack() as opened:
+        if not train.scored and recipe.negatives:
+            index = tuning.index
+            if index is None:
+                data = retrieval_dataset(train, MINED_PASSAGES)
+                index = opened.enter_context(
+                    open_dataset(base, data, train.name, progress=progress)
+                ).index
+            progress(f"mining negatives for {len(pairs):,} pairs …")
+            pairs = mine(
+                *(pairs, index),
+                count=recipe.negatives,
+                seed=recipe.seed,
+                teacher=base if tuning.judge else None,
+            )
+    made = rows(pairs, list(train.corpus.values()), recipe)
+    passage, query = base.general_means()
+    sentence = base.general_mean(base.settings.prompts.sentence)
+    run = Run(base.settings, recipe, train.scored, tuning.device, tuning.dtype)
+    run.write(work, made, {"passage": passage, "query": query, "sentence": sentence})
+
+
+def _train(
+    work: Path, processes: int, progress: Callable[[str], None], step: Callable[[Step], None]
+) -> None:
+    from retriever.tuning.module import ADAPTER_FILE
+    from retriever.tuning.training import train_on_all
+
+    if not (work / ADAPTER_FILE).is_file():
+        progress("training …")
+        train_on_all(work, processes, step)
+
+
+def _merge(work: Path, made: Path, facts: dict[str, Any], progress: Callable[[str], None]) -> None:
+    from retriever.tuning.merging import merge
+
+    progress("merging …")
+    if made.exists():  # of a process that was killed meanwhile
+        shutil.rmtree(made)
+    merge(work, made, facts)
+
+
+def _tuned(made: Path, tuning: Tuning) -> AlignedWVA:
+    from retriever.embedding.aligned_wva import AlignedWVA
+
+    return AlignedWVA(str(made), device=tuning.device, dtype=tuning.dtype)
+
+
+def _keep(made: Path, out: Path, facts: dict[str, Any]) -> None:
+    """Write what was measured beside the weights, and let the folder appear under its name."""
+    from retriever.embedding.models.folder_settings import TUNING_FILE
+
+    path = made / TUNING_FILE
+    values = json.loads(path.read_text("utf-8")) | facts
+    path.write_text(json.dumps(values, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    (made / "README.md").write_text(card(out.name, facts), "utf-8")
+    publish_folder(made, out)
+    trust(str(out))
+
+
+__all__ = ["Tuned", "Tuning", "figures", "tune_model"]
