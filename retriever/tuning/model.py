@@ -195,7 +195,8 @@ def _prepare(
                 ).index
             progress(f"mining negatives for {len(pairs):,} pairs …")
             pairs = mine(
-                *(pairs, index),
+                train,
+                index,
                 count=recipe.negatives,
                 seed=recipe.seed,
                 teacher=base if tuning.judge else None,
