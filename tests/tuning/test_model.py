@@ -147,12 +147,11 @@ def _story(word: str, n: int) -> str:
     [
         ((), "tuning needs --pairs PATH, or --documents INDEX"),
         (("--pairs=none.jsonl",), "none.jsonl"),
-        (("--dimensions=a",), "--pairs PATH"),
         (("--pairs=PAIRS", "--dimensions=a"), "--dimensions takes whole numbers"),
         (("--pairs=PAIRS", "--rank=0"), "rank must be at least 1"),
         (("--pairs=PAIRS", "--not=PAIRS"), "no pair is left to train on"),
     ],
-    ids=["nothing", "no file", "no pairs", "dimensions", "rank", "all excluded"],
+    ids=["nothing", "no file", "dimensions", "rank", "all excluded"],
 )
 def test_wrong_input_is_told(
     given: tuple[str, ...],
