@@ -99,11 +99,8 @@ def tune_model(
     _begin(work, asked, restart=restart)
     progress(f"measuring the base on {len(tuning.held.pairs):,} held-out pairs …")
     before = evaluate_held(base, tuning.held, progress=progress)
-    if not (work / "run.json").is_file():
-        _prepare(work, tuning, base, clean, progress)
     settings = base.settings
-    del base
-    _train(work, tuning.processes, progress, step)
+    made = make_model(work, tuning, base, clean, progress, step)
     facts = {
         "base": settings.pinned_model,
         "base_weights": settings.weights,
@@ -115,8 +112,6 @@ def tune_model(
         "made_by": f"wva-retriever {__version__}",
         "date": datetime.now(UTC).date().isoformat(),
     }
-    made = work / "model"
-    _merge(work, made, facts, progress)
     progress("measuring the tuned model …")
     after = evaluate_held(_tuned(made, tuning), tuning.held, progress=progress)
     decision = judge_change(before, after)
@@ -130,6 +125,26 @@ def tune_model(
         _keep(made, out, facts)
     shutil.rmtree(work)
     return Tuned(out, decision, facts)
+
+
+def make_model(
+    work: Path,
+    tuning: Tuning,
+    base: AlignedWVA,
+    train: PairData,
+    progress: Callable[[str], None] = lambda text: None,
+    step: Callable[[Step], None] = lambda step: None,
+) -> Path:
+    """The folder of the model that was trained on `train`, whatever it is worth.
+
+    What an earlier call has done in the folder `work` is not done again.
+    """
+    if not (work / "run.json").is_file():
+        _prepare(work, tuning, base, train, progress)
+    _train(work, tuning.processes, progress, step)
+    made = work / "model"
+    _merge(work, made, progress)
+    return made
 
 
 def figures(run: HeldRun) -> dict[str, float]:
@@ -219,13 +234,13 @@ def _train(
         train_on_all(work, processes, step)
 
 
-def _merge(work: Path, made: Path, facts: dict[str, Any], progress: Callable[[str], None]) -> None:
+def _merge(work: Path, made: Path, progress: Callable[[str], None]) -> None:
     from retriever.tuning.merging import merge
 
     progress("merging …")
     if made.exists():  # of a process that was killed meanwhile
         shutil.rmtree(made)
-    merge(work, made, facts)
+    merge(work, made, {})
 
 
 def _tuned(made: Path, tuning: Tuning) -> AlignedWVA:
@@ -246,4 +261,4 @@ def _keep(made: Path, out: Path, facts: dict[str, Any]) -> None:
     trust(str(out))
 
 
-__all__ = ["Tuned", "Tuning", "figures", "tune_model"]
+__all__ = ["Tuned", "Tuning", "figures", "make_model", "tune_model"]

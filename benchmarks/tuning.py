@@ -1,0 +1,252 @@
+"""Untrained and tuned models beside each other: `python -m benchmarks.tuning PART …`.
+
+- `pairs FOLDER`: a data set in the format of BEIR. By seed, a fifth of the questions is held out, a
+  model is tuned on the others, and the held-out ones are searched in the whole corpus: dense and
+  hybrid, before and after, beside BM25 and a trained embedder.
+- `documents FOLDER…`: the same sets, tuned on their texts alone, without a question or a judgement.
+- `sts TRAIN DEV`: rated sentences; Spearman x 100 on DEV by pooling, trained alike.
+
+Every mean has its 95 % interval over the questions, every difference a verdict. Tables go to
+standard output, progress to standard error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks import trained
+from benchmarks.tables import comparison_table, markdown, quality_table
+from benchmarks.trained import Trained
+from retriever.embedding.aligned_wva import AlignedWVA
+from retriever.evaluation.datasets import RetrievalDataset, read_beir
+from retriever.evaluation.retrieval import evaluate_dataset, open_dataset
+from retriever.evaluation.runs import Data, Run, score_rankings
+from retriever.evaluation.sts import evaluate_sts
+from retriever.settings import DEFAULT_MODEL
+from retriever.tuning.documents import pairs_from_index
+from retriever.tuning.leakage import hold_out
+from retriever.tuning.model import Tuning, make_model
+from retriever.tuning.pairs import PairData
+from retriever.tuning.reading import read_pairs
+from retriever.tuning.recipe import Recipe
+from retriever.tuning.training import Step
+
+SEEDS = 3
+HELD = 0.2
+MEASURE = "ndcg@10"
+KEYWORD, BASE, TUNED = "BM25", "untrained", "tuned"
+POOLINGS = ("aligned-wva", "va", "last-hidden")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What all parts need: the base model, and how to train."""
+
+    model: str
+    recipe: Recipe
+    device: str | None
+    dtype: str | None
+    with_trained: bool
+
+    def load(self, model: str = "", pooling: str = "aligned-wva") -> AlignedWVA:
+        """The base, or another model."""
+        name = model or self.model
+        return AlignedWVA(name, pooling=pooling, device=self.device, dtype=self.dtype)
+
+    def tuning(self, train: PairData, pooling: str = "aligned-wva", **more: Any) -> Tuning:
+        """Training on these pairs."""
+        return Tuning(
+            lambda: self.load(pooling=pooling),
+            *(train, train, self.recipe),
+            device=self.device,
+            dtype=self.dtype,
+            **more,
+        )
+
+
+# Pairs
+
+
+def pairs(folder: Path, seeds: int, options: Options) -> None:
+    """Tune on four fifths of the questions, measure on the others, by seed."""
+    data = read_pairs(folder)
+    whole = read_beir(folder)
+    runs: dict[str, Run] = {}
+    for seed in range(1, seeds + 1):
+        train, held = hold_out(data, HELD, seed)
+        asked = _only(whole, {pair.id for pair in held.pairs})
+        seeded = replace(options, recipe=replace(options.recipe, seed=seed))
+        name = f"{data.name}, seed {seed}"
+        with _tuned(seeded.tuning(train), train) as model:
+            runs[name] = _compared(asked, name, seeded, model)
+        _say(f"{name}: {_means(runs[name])}")
+    _print(runs)
+
+
+def _only(data: RetrievalDataset, queries: set[str]) -> RetrievalDataset:
+    """The data set with some of its queries."""
+    return RetrievalDataset(
+        data.corpus,
+        {name: text for name, text in data.queries.items() if name in queries},
+        {name: judged for name, judged in data.qrels.items() if name in queries},
+    )
+
+
+@contextmanager
+def _tuned(tuning: Tuning, train: PairData) -> Iterator[Path]:
+    """The folder of a model tuned on these pairs, until the end of the block."""
+    with tempfile.TemporaryDirectory(prefix="wva-tuning-") as scratch:
+        started = time.monotonic()
+        base = tuning.load()
+        made = make_model(Path(scratch), tuning, base, train, _say, _Steps())
+        _say(f"tuned on {len(train.pairs):,} pairs in {time.monotonic() - started:,.0f} s")
+        yield made
+
+
+def _compared(data: RetrievalDataset, name: str, options: Options, model: Path) -> Run:
+    """One run with all systems as modes, on the same queries."""
+    values: dict[str, Mapping[str, Mapping[str, float]]] = {}
+    found: Data | None = None
+    for what, folder in ((BASE, ""), (TUNED, str(model))):
+        run = evaluate_dataset(options.load(folder), data, name, progress=_say)
+        values |= {f"{what}, {mode}": run.values[mode] for mode in ("dense", "hybrid")}
+        values.setdefault(KEYWORD, run.values["keyword"])
+        found = run.data
+    if found is None:
+        raise AssertionError
+    if options.with_trained:
+        values |= _trained_values(data, name, options)
+    return Run(found, {system: {MEASURE: by[MEASURE]} for system, by in values.items()})
+
+
+def _trained_values(
+    data: RetrievalDataset, name: str, options: Options
+) -> Mapping[str, Mapping[str, Mapping[str, float]]]:
+    """The trained embedder alone, and with the BM25 of our passages."""
+    theirs = Trained(options.device or "cpu", _say)
+    with open_dataset(options.load(), data, name, progress=_say) as ready:
+        ids, queries = list(data.corpus), list(ready.queries.items())
+        documents = [trained.document_text(*each) for each in data.corpus.values()]
+        cosine = theirs.vectors([text for _, text in queries]) @ theirs.vectors(documents).T
+        place = {row.id: ids.index(row.path) for row in ready.index.documents()}
+        keyword = np.zeros((len(queries), len(ids)), dtype=np.float32)
+        total = ready.index.info()["chunks"]
+        for at, (_, text) in enumerate(queries):
+            with ready.index.snapshot(dense=False) as now:
+                scored = now.keyword(text, total)
+                chunks = now.catalog.get(scored.ids)
+            for chunk, score in zip(chunks, scored.scores, strict=True):
+                spot = place[chunk.document_id]
+                keyword[at, spot] = max(keyword[at, spot], score)
+    systems = {trained.NAME: cosine, f"{trained.NAME} + BM25": trained.z_sum(cosine, keyword)}
+    rankings = {
+        system: {
+            number: trained.top_ids(row, ids)
+            for (number, _), row in zip(queries, rows, strict=True)
+        }
+        for system, rows in systems.items()
+    }
+    return score_rankings(rankings, data.qrels)
+
+
+# Documents alone
+
+
+def documents(folders: Sequence[Path], options: Options) -> None:
+    """Tune on the texts of a set, measure with its questions."""
+    runs: dict[str, Run] = {}
+    for folder in folders:
+        data = read_beir(folder)
+        name = folder.resolve().name
+        with open_dataset(options.load(), data, name, progress=_say) as ready:
+            made = pairs_from_index(ready.index, seed=options.recipe.seed)
+            tuning = options.tuning(made.train, index=ready.index)
+            with _tuned(tuning, made.train) as model:
+                runs[name] = _compared(data, name, options, model)
+        _say(f"{name}: {_means(runs[name])}")
+    _print(runs)
+
+
+# Rated sentences
+
+
+def sts(train: Path, dev: Path, options: Options) -> None:
+    """Tune on one file of rated sentences, measure on the other, by pooling."""
+    data = read_pairs(train)
+    rows = []
+    for pooling in POOLINGS:
+        before = evaluate_sts(options.load(pooling=pooling), dev)
+        with _tuned(options.tuning(data, pooling), data) as model:
+            after = evaluate_sts(options.load(str(model)), dev)
+        rows.append([pooling, f"{before.spearman:.1f}", f"{after.spearman:.1f}"])
+        _say(f"{pooling}: {before.spearman} before, {after.spearman} after")
+    print("\n".join(markdown(["pooling", BASE, TUNED], rows)), flush=True)
+
+
+# Output
+
+
+def _means(run: Run) -> str:
+    found = run.intervals()
+    return ", ".join(f"{system} {by[MEASURE].mean:.3f}" for system, by in found.items())
+
+
+def _print(runs: Mapping[str, Run]) -> None:
+    print("\n".join(quality_table(runs)), end="\n\n")
+    for mode in ("dense", "hybrid"):
+        table = comparison_table(runs, f"{TUNED}, {mode}", f"{TUNED}, {mode}, against")
+        print("\n".join(table), end="\n\n", flush=True)
+
+
+class _Steps:
+    """Tells about every fifteen seconds how far training is."""
+
+    def __init__(self) -> None:
+        self._told = 0.0
+
+    def __call__(self, step: Step) -> None:
+        if time.monotonic() - self._told > 15 or step.share == 1:
+            self._told = time.monotonic()
+            _say(f"step {step.number}, {step.share:.0%}, {step.seconds:.0f} s, loss {step.loss}")
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a part."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("part", choices=["pairs", "documents", "sts"])
+    parser.add_argument("paths", nargs="+", type=Path, metavar="PATH")
+    parser.add_argument("--model", default=DEFAULT_MODEL)
+    parser.add_argument("--device")
+    parser.add_argument("--dtype")
+    parser.add_argument("--seeds", type=int, default=SEEDS, help=f"of `pairs` ({SEEDS})")
+    parser.add_argument("--recipe", type=json.loads, default={}, help='JSON, e.g. {"rank": 8}')
+    parser.add_argument("--no-trained", action="store_true", help="leave out the trained embedder")
+    given = parser.parse_args(arguments)
+    options = Options(
+        given.model, Recipe(**given.recipe), given.device, given.dtype, not given.no_trained
+    )
+    parts: dict[str, Callable[[], None]] = {
+        "pairs": lambda: pairs(given.paths[0], given.seeds, options),
+        "documents": lambda: documents(given.paths, options),
+        "sts": lambda: sts(given.paths[0], given.paths[1], options),
+    }
+    parts[given.part]()
+
+
+if __name__ == "__main__":
+    main()
