@@ -236,7 +236,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seeds", type=int, default=SEEDS, help=f"of `pairs` ({SEEDS})")
     parser.add_argument("--recipe", type=json.loads, default={}, help='JSON, e.g. {"rank": 8}')
     parser.add_argument("--no-trained", action="store_true", help="leave out the trained embedder")
+    parser.add_argument("--tiny", action="store_true", help="try the script")
     given = parser.parse_args(arguments)
+    if given.tiny:
+        given.seeds, given.no_trained = 1, True
+        given.recipe = {"rank": 2, "batch": 8, "epochs": 1}
     options = Options(
         given.model, Recipe(**given.recipe), given.device, given.dtype, not given.no_trained
     )

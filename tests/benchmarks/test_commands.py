@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import random
 import re
 import shlex
 import shutil
@@ -83,6 +84,7 @@ SMALLER = {  # options that shorten commands which read much by default
     "serving": "--tiny",
     "soak": "--tiny",
     "watch": "--tiny",
+    "tuning": "--tiny",
 }
 TABLES = {  # output of commands that print no table
     "milvus_equality": "shared %",
@@ -113,7 +115,9 @@ WITH_MODEL = (
     "sentences",
     "answers",
     "half_made",
+    "tuning",
 )
+TUNED = ("scifact-train", "cranfield", "medline")
 INDEXED = (
     *("bench", "deletion", "literal", "milvus_equality", "screen", "sentences", "serving"),
     *("sizing", "start"),
@@ -142,9 +146,30 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         number: NOTES[name].index("\n\n") + 2 for number, name in zip(QUERIES, NOTES, strict=False)
     }
     found["ANSWERS"].write_text("\n".join(f"{q}\t\t{at}-{at + 9}" for q, at in spans.items()))
+    found["RATED"] = folder / "rated.tsv"
+    rated = (
+        f"{at % 6}\t{text[9:40]}\t{text[20:60]}" for at, text in enumerate([*NOTES.values()] * 4)
+    )
+    found["RATED"].write_text(
+        "\n".join(["score\tsentence1\tsentence2", *rated]).replace("\n\n", " ")
+    )
+    found["STORIES"] = folder / "stories"
+    found["STORIES"].mkdir()
+    stories = [{"_id": str(n), "text": _story(n)} for n in range(20)]
+    asked = [{"_id": str(n), "text": f"Who saw {n} herons?"} for n in range(20)]
+    for name, rows in (("corpus", stories), ("queries", asked)):
+        (found["STORIES"] / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    (found["STORIES"] / "qrels.tsv").write_text("\n".join(f"{n}\t{n}\t1" for n in range(20)))
     found["QUESTIONS"] = folder / "questions.jsonl"
     found["QUESTIONS"].write_text(json.dumps({"query": QUERIES["1"], "path": "cats.md"}))
     return found
+
+
+def _story(n: int) -> str:
+    """Sentences that no other story has."""
+    words = " ".join(NOTES.values()).replace("\n", " ").replace(".", "").split()[2:]
+    chosen = random.Random(n)  # the same on every machine
+    return " ".join(f"A {' '.join(chosen.sample(words, 9))} {n}." for _ in range(6))
 
 
 @pytest.fixture
@@ -164,6 +189,9 @@ def arguments(command: str, inputs: dict[str, Path]) -> tuple[str, list[str]]:
         "data/queries.jsonl": inputs["QUESTIONS"],
         "build/wva-retriever.cdx.json": inputs["OUT"] / "bill.json",
         "PATH/difficult_files": inputs["NOTES"],
+        "PATH/stsb-train.tsv": inputs["RATED"],
+        "PATH/stsb-dev.tsv": inputs["RATED"],
+        **({f"PATH/{name}": inputs["STORIES"] for name in TUNED} if module == "tuning" else {}),
         **inputs,
     }
     found = [str(replaced.get(word, word)) for word in words]
