@@ -135,6 +135,16 @@ def settle(tab: Any) -> None:
     tab.locator('[data-test-script-state="notRunning"]').wait_for()
 
 
+def appears(element: Any, seconds: float) -> bool:
+    """Whether an element is there within so many seconds."""
+    end = time.monotonic() + seconds
+    while not element.count():
+        if time.monotonic() > end:
+            return False
+        element.page.wait_for_timeout(200)
+    return True
+
+
 class PageSoaker:
     """The driver: visits, the browser, files and collections."""
 
@@ -245,15 +255,13 @@ class PageSoaker:
         if not table.count():
             return
         button = tab.get_by_role("button", name="Remove 1 file")
-        for _ in range(3):  # the table is drawn again while files are read
+        for patience in (2, 5, 10, 20, 40):
             settle(tab)
             table.scroll_into_view_if_needed()
             box = table.bounding_box()
             tab.mouse.click(box["x"] + 15, box["y"] + 52)  # the table is a canvas
-            settle(tab)
-            tab.wait_for_timeout(500)
-            if button.count():
-                break
+            if appears(button, patience):
+                break  # else the table was drawn anew meanwhile, without the choice
         button.wait_for()
         button.click()
         dialog = tab.get_by_role("dialog")
