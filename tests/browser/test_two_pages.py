@@ -58,14 +58,8 @@ def served(home: Path, log: Path) -> Iterator[Server]:
         process.wait(10)
 
 
-def settle(tab: Any) -> None:
-    tab.locator('[data-test-script-state="notRunning"]').wait_for()
-
-
 def upload(tab: Any, name: str, text: str) -> None:
-    """Give a file to the page; it is drawn to the end before, or the file is lost."""
-    tab.locator(FIELD).wait_for(state="attached")
-    settle(tab)
+    """Give a file to the page."""
     one = {"name": name, "mimeType": "text/plain", "buffer": text.encode()}
     tab.locator(FIELD).set_input_files([one])
 
