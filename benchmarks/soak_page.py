@@ -58,7 +58,7 @@ DOCUMENTED = (
 )
 
 
-FIELD = ".st-key-uploads input[type=file]:not([disabled])"
+FIELD = ".st-key-uploads section[aria-disabled=false] input[type=file]"
 """The field for uploads, where no process writes."""
 
 

@@ -205,7 +205,7 @@ def test_a_file_that_is_dropped_while_another_is_stored_is_not_lost(
     ):
         tab = context.new_page()
         tab.goto(f"http://127.0.0.1:{port}/collections?index=drop")
-        field = tab.locator(".st-key-uploads input[type=file]:not([disabled])")
+        field = tab.locator(".st-key-uploads section[aria-disabled=false] input[type=file]")
         field.wait_for(state="attached")
         settle(tab)
         field.set_input_files([_text("apple.txt")])
@@ -222,3 +222,33 @@ def test_a_file_that_is_dropped_while_another_is_stored_is_not_lost(
 
 def _text(name: str) -> dict[str, Any]:
     return {"name": name, "mimeType": "text/plain", "buffer": f"A {name} tree.".encode()}
+
+
+@pytest.mark.timeout(120)
+def test_a_file_that_is_dropped_where_none_is_taken_is_told(
+    tab: Any, home_address: str, make: Callable[..., Path]
+) -> None:
+    folder = make("taken", {"fig.txt": b"A fig tree."})
+    with Index.open(folder, FakeEmbedder()) as writer:
+        writer.backend.set_progress(
+            {
+                "files_done": 1, "files_total": 4, "chunks": 9, "tokens": 800, "seconds": 2.0,
+                "tokens_per_second": 400.0, "seconds_left": 6.0, "current": "x.txt",
+            }
+        )  # fmt: skip
+        visit(tab, home_address, "taken")
+        tab.locator(".st-key-uploads section[aria-disabled=true]").wait_for()
+        tab.wait_for_function("window.wvaUploadGuard")
+        tab.evaluate(
+            """() => {
+              const data = new DataTransfer();
+              data.items.add(new File(["A plum tree."], "plum.md"));
+              const drop = new DragEvent(
+                "drop", {dataTransfer: data, bubbles: true, cancelable: true});
+              document.querySelector(".wva-title").dispatchEvent(drop);
+              window.prevented = drop.defaultPrevented;
+            }"""
+        )
+        said = tab.get_by_role("alert").filter(has_text="drop the files again")
+        said.wait_for()
+        assert tab.evaluate("window.prevented")

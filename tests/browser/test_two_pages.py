@@ -22,7 +22,7 @@ from tests.servers import APP, ROOT, free_port, is_healthy, wait_until
 
 pytestmark = pytest.mark.browser
 
-FIELD = ".st-key-uploads input[type=file]:not([disabled])"
+FIELD = ".st-key-uploads section[aria-disabled=false] input[type=file]"
 
 
 @dataclass(frozen=True)
