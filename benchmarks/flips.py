@@ -55,7 +55,10 @@ FAULTS = ("crash", "traceback", "wrong", "unseen")
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
-    ["retriever.index", "retriever.indexing.verify", "retriever.indexing.sync", "tests.fakes"]
+    [
+        *("retriever.index", "retriever.indexing.verify", "retriever.indexing.sync"),
+        *("tests.fakes", "benchmarks.flips_warm"),
+    ]
 )
 
 
@@ -137,15 +140,16 @@ def build(folder: Path, documents: Path, factory: str) -> None:
     (folder / "catalog.sqlite-shm").unlink(missing_ok=True)
 
 
-def answers(folder: Path) -> dict[str, Any]:
+def answers(folder: Path, queries: Sequence[str] = QUERIES) -> dict[str, Any]:
     """Everything that an index shows, by what it is of."""
     from retriever import Index
 
     with Index.open(folder, FakeEmbedder(64)) as index:
         shown: dict[str, Any] = {"results": {}, "passages": {}, "vectors": {}, "notes": []}
         for mode in MODES:
-            for query in QUERIES:
-                hits = index.search(query, 5, mode=mode)
+            for query in queries:
+                # Sentences are chosen alike in every mode, and take most of the time.
+                hits = index.search(query, 5, mode=mode, sentences=mode == "hybrid")
                 for hit in hits:
                     for chunk in (hit.chunk, *hit.parts, *hit.also):
                         shown["passages"][chunk.id] = _passage(chunk)
@@ -298,9 +302,12 @@ class Trials:
     def __init__(self, index: Path, documents: Path, scratch: Path) -> None:
         self.index, self.documents = index, documents
         self.copy = scratch / "copy"
-        self.wanted = in_process(answers, self._copied())
-        if isinstance(self.wanted, str):
-            raise SystemExit(f"the index cannot be read at all: {self.wanted}")
+        # Every second trial asks the same: half of the queries find as much, in half of the time.
+        self.asked = (QUERIES[::2], QUERIES[1::2])
+        self.wanted = [in_process(answers, self._copied(), queries) for queries in self.asked]
+        for wanted in self.wanted:
+            if isinstance(wanted, str):
+                raise SystemExit(f"the index cannot be read at all: {wanted}")
         self.dumped = dump(self._copied())
         with closing(sqlite3.connect(self._copied() / "catalog.sqlite")) as connection:
             (self.current,) = connection.execute("SELECT file FROM snapshots").fetchone()
@@ -323,16 +330,17 @@ class Trials:
     def run(self, row: Row, damage: Damage) -> bool:
         """Damage, search and verify; returns whether the damage is live."""
         counts, live = row.counts, self.is_live(damage)
-        self._copied(damage)
+        half = counts["places"] % 2
         counts["places"] += 1
         counts["live"] += live
-        shown = in_process(answers, self.copy)
-        result, why = _failed(shown) if isinstance(shown, str) else compare(shown, self.wanted)
+        self._copied(damage)
+        told = in_process(_answers_and_wholeness, self.copy, self.asked[half])
+        shown, whole = (told, False) if isinstance(told, str) else told
+        wanted = self.wanted[half]
+        result, why = _failed(shown) if isinstance(shown, str) else compare(shown, wanted)
         counts[result] += 1
         if result in FAULTS:
             row.faults.append((result, damage, why))
-        self._copied(damage)
-        whole = in_process(_is_whole, self.copy)
         if isinstance(whole, str):
             result, why = _failed(whole)
             whole = False
@@ -363,8 +371,8 @@ class Trials:
             row.counts[f"refused {name}"] += 1
             row.faults.append((f"repair {result}", damage, why))
             return
-        shown = in_process(answers, self.copy)
-        same = not isinstance(shown, str) and _contents(shown) == _contents(self.wanted)
+        shown = in_process(answers, self.copy, self.asked[0])
+        same = not isinstance(shown, str) and _contents(shown) == _contents(self.wanted[0])
         row.counts[f"restored {name}"] += bool(same and told["whole"])
         row.counts[f"named {name}"] += bool(told["gone"] and told["whole"] and not same)
         if not told["whole"] or not (same or told["gone"]):
@@ -378,6 +386,14 @@ def _contents(shown: dict[str, Any]) -> tuple[Any, ...]:
 def _failed(told: str) -> tuple[str, str]:
     result, _, why = told[1:].partition(" ")
     return result, why
+
+
+def _answers_and_wholeness(folder: Path, queries: Sequence[str]) -> tuple[Any, Any]:
+    """What a damaged index shows, and whether `wva verify` finds it whole, each on a copy."""
+    other = folder.with_name("verified")
+    shutil.rmtree(other, ignore_errors=True)
+    shutil.copytree(folder, other)
+    return _guarded(answers, folder, queries), _guarded(_is_whole, other)
 
 
 def _is_whole(folder: Path) -> bool:
@@ -442,6 +458,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--files", type=int, default=8, help="documents in the index (8)")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", default="", help="only files whose name contains this")
+    parser.add_argument("--kinds", nargs="+", default=[*KINDS], choices=[*KINDS])
     parser.add_argument("--tiny", action="store_true", help="a few places, in seconds")
     parser.add_argument("--json", type=Path, help="write the figures there, too")
     options = parser.parse_args(arguments)
@@ -451,7 +468,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="wva-flips-") as name:
         scratch = Path(name)
         for kind, factory in KINDS.items():
-            if kind == "codes" or not options.tiny:
+            if kind in options.kinds and (kind == "codes" or not options.tiny):
                 rows += _tried(kind, factory, scratch / kind, options)
     _print(rows)
     if options.json:

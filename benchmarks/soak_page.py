@@ -58,7 +58,7 @@ DOCUMENTED = (
 )
 
 
-FIELD = ".st-key-uploads input[type=file]:not([disabled])"
+FIELD = ".st-key-uploads section[aria-disabled=false] input[type=file]"
 """The field for uploads, where no process writes."""
 
 
@@ -133,6 +133,16 @@ def _words(process: psutil.Process) -> list[str]:
 def settle(tab: Any) -> None:
     """Wait until the page's script has run."""
     tab.locator('[data-test-script-state="notRunning"]').wait_for()
+
+
+def appears(element: Any, seconds: float) -> bool:
+    """Whether an element is there within so many seconds."""
+    end = time.monotonic() + seconds
+    while not element.count():
+        if time.monotonic() > end:
+            return False
+        element.page.wait_for_timeout(200)
+    return True
 
 
 class PageSoaker:
@@ -245,15 +255,13 @@ class PageSoaker:
         if not table.count():
             return
         button = tab.get_by_role("button", name="Remove 1 file")
-        for _ in range(3):  # the table is drawn again while files are read
+        for patience in (2, 5, 10, 20, 40):
             settle(tab)
             table.scroll_into_view_if_needed()
             box = table.bounding_box()
             tab.mouse.click(box["x"] + 15, box["y"] + 52)  # the table is a canvas
-            settle(tab)
-            tab.wait_for_timeout(500)
-            if button.count():
-                break
+            if appears(button, patience):
+                break  # else the table was drawn anew meanwhile, without the choice
         button.wait_for()
         button.click()
         dialog = tab.get_by_role("dialog")

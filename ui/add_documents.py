@@ -35,7 +35,7 @@ _NO_UPLOADS = (
     "This collection is in Milvus, and has no folder that would keep uploaded files: name a folder "
     "that stays where it is."
 )
-_NUMBER, _REFUSED, _BROWSED = "files-number", "refused", "folder-browsed"
+_TAKEN, _REFUSED, _BROWSED = "files-taken", "refused", "folder-browsed"
 
 
 def show_add_documents(shared: SharedIndex, runs: Jobs, *, busy: str) -> None:
@@ -55,13 +55,17 @@ def show_add_documents(shared: SharedIndex, runs: Jobs, *, busy: str) -> None:
 
 
 def _show_uploader(shared: SharedIndex, runs: Jobs, busy: str) -> None:
-    """Show the uploader: what is dropped is stored and indexed at once."""
-    number = st.session_state.get(_NUMBER, 0)  # a new number is an empty uploader
+    """Show the uploader: what is dropped is stored and indexed at once.
+
+    It is the same one as long as the page is open, and keeps the names of what was taken from it,
+    which the style sheet hides: a file that is dropped while others are stored would be lost with
+    an uploader that is replaced afterwards.
+    """
     with st.container(key="uploads"):
         files = st.file_uploader(
             "Drop files anywhere on this page, or pick them",
             accept_multiple_files=True,
-            key=f"files-{number}",
+            key="files",
             max_upload_size=MAX_BYTES // 1_000_000,
             disabled=bool(busy),
             help="PDF, Office, web pages, books, mail, tables, code, text; several at once, or a "
@@ -69,9 +73,10 @@ def _show_uploader(shared: SharedIndex, runs: Jobs, busy: str) -> None:
         )
         st.html(f'<p class="wva-note">{escape_html(busy or SENTENCE)}</p>')
         upload_guard.install_upload_guard()
-    if files and not busy:
-        st.session_state[_NUMBER] = number + 1
-        _store_uploads(shared, runs, files)
+    taken = st.session_state.setdefault(_TAKEN, set())
+    new = [file for file in files if file.file_id not in taken]
+    if new and not busy:
+        _store_uploads(shared, runs, new)
 
 
 def _show_folder(shared: SharedIndex, runs: Jobs, busy: str) -> None:
@@ -304,25 +309,26 @@ def _store_uploads(shared: SharedIndex, runs: Jobs, files: Sequence[Any]) -> Non
             told += said
         except RetrieverError as error:
             told.append(str(error))
+        # At once: a click may end this run of the script before the next file.
+        st.session_state[_TAKEN].add(file.file_id)
+        _let_go(file)
     if count:
         try:
             start_indexing(shared, runs, [shared.uploads])
         except RetrieverError as error:
             told.append(f"{error}; what was uploaded is kept, and indexed with the next sync")
     remember_refusals(shared, told)
-    _let_go(files)
     st.rerun()
 
 
-def _let_go(files: Sequence[Any]) -> None:
-    """Free the memory of these uploads: Streamlit keeps them until the tab has been closed."""
+def _let_go(file: Any) -> None:
+    """Free the memory of an upload: Streamlit keeps it until the tab has been closed."""
     context = get_script_run_ctx()
     if context is None:
         return
     manager = context.uploaded_file_mgr
     if isinstance(manager, MemoryUploadedFileManager):
-        for file in files:
-            manager.remove_file(context.session_id, file.file_id)
+        manager.remove_file(context.session_id, file.file_id)
 
 
 def _store(folder: Path, name: str, data: bytes) -> tuple[int, list[str]]:

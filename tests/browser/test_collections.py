@@ -12,7 +12,7 @@ from retriever.index import Index
 from retriever.interface.collections import create_collection, store_upload, uploads_folder
 from tests.fakes import FakeEmbedder
 from tests.pdfs import locked
-from tests.servers import wait_until
+from tests.servers import ROOT, page_server, wait_until
 
 pytestmark = pytest.mark.browser
 
@@ -190,3 +190,65 @@ def test_a_folder_is_chosen_with_clicks(
     tab.get_by_role("button", name="Browse folders").click()
     tab.get_by_role("button", name="Use this folder").click()
     wait_until(lambda: tab.locator(".st-key-folder input").input_value() == str(Path.home()))
+
+
+@pytest.mark.timeout(120)
+def test_a_file_that_is_dropped_while_another_is_stored_is_not_lost(
+    chromium: Any, tmp_path: Path
+) -> None:
+    folder = create_collection(tmp_path, "drop")
+    with Index.open_or_create(folder, FakeEmbedder()):
+        pass
+    with (
+        page_server(folder, app=ROOT / "tests" / "apps" / "slow_store.py") as port,
+        chromium.new_context() as context,
+    ):
+        tab = context.new_page()
+        tab.goto(f"http://127.0.0.1:{port}/collections?index=drop")
+        field = tab.locator(".st-key-uploads section[aria-disabled=false] input[type=file]")
+        field.wait_for(state="attached")
+        settle(tab)
+        field.set_input_files([_text("apple.txt")])
+        wait_until((tmp_path / "storing").exists)
+        with tab.expect_response(lambda one: one.request.method == "PUT"):
+            field.set_input_files([_text("pear.txt")])
+        (tmp_path / "go").touch()
+        stored = uploads_folder(folder)
+        wait_until(lambda: sorted(p.name for p in stored.glob("*.*")) == ["apple.txt", "pear.txt"])
+        tab.get_by_text("Done:").wait_for(timeout=60_000)
+        # What was taken is a row of the table now, and no chip of the field any more.
+        assert not tab.locator('[data-testid="stFileChip"]:visible').count()
+
+
+def _text(name: str) -> dict[str, Any]:
+    return {"name": name, "mimeType": "text/plain", "buffer": f"A {name} tree.".encode()}
+
+
+@pytest.mark.timeout(120)
+def test_a_file_that_is_dropped_where_none_is_taken_is_told(
+    tab: Any, home_address: str, make: Callable[..., Path]
+) -> None:
+    folder = make("taken", {"fig.txt": b"A fig tree."})
+    with Index.open(folder, FakeEmbedder()) as writer:
+        writer.backend.set_progress(
+            {
+                "files_done": 1, "files_total": 4, "chunks": 9, "tokens": 800, "seconds": 2.0,
+                "tokens_per_second": 400.0, "seconds_left": 6.0, "current": "x.txt",
+            }
+        )  # fmt: skip
+        visit(tab, home_address, "taken")
+        tab.locator(".st-key-uploads section[aria-disabled=true]").wait_for()
+        tab.wait_for_function("window.wvaUploadGuard")
+        tab.evaluate(
+            """() => {
+              const data = new DataTransfer();
+              data.items.add(new File(["A plum tree."], "plum.md"));
+              const drop = new DragEvent(
+                "drop", {dataTransfer: data, bubbles: true, cancelable: true});
+              document.querySelector(".wva-title").dispatchEvent(drop);
+              window.prevented = drop.defaultPrevented;
+            }"""
+        )
+        said = tab.get_by_role("alert").filter(has_text="drop the files again")
+        said.wait_for()
+        assert tab.evaluate("window.prevented")

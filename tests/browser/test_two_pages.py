@@ -22,7 +22,7 @@ from tests.servers import APP, ROOT, free_port, is_healthy, wait_until
 
 pytestmark = pytest.mark.browser
 
-FIELD = ".st-key-uploads input[type=file]:not([disabled])"
+FIELD = ".st-key-uploads section[aria-disabled=false] input[type=file]"
 
 
 @dataclass(frozen=True)
@@ -58,14 +58,8 @@ def served(home: Path, log: Path) -> Iterator[Server]:
         process.wait(10)
 
 
-def settle(tab: Any) -> None:
-    tab.locator('[data-test-script-state="notRunning"]').wait_for()
-
-
 def upload(tab: Any, name: str, text: str) -> None:
-    """Give a file to the page; it is drawn to the end before, or the file is lost."""
-    tab.locator(FIELD).wait_for(state="attached")
-    settle(tab)
+    """Give a file to the page."""
     one = {"name": name, "mimeType": "text/plain", "buffer": text.encode()}
     tab.locator(FIELD).set_input_files([one])
 

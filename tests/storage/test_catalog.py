@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import shutil
 import sqlite3
@@ -17,6 +18,7 @@ from retriever.storage.backends.embedded import EmbeddedPassages, MatchCache
 from retriever.storage.backends.search_state import StateKeeper
 from retriever.storage.catalog import Catalog
 from retriever.storage.catalog.filter_sql import MAX_VALUES
+from retriever.storage.catalog.reading import Reader
 from retriever.storage.filters import (
     And,
     Comparison,
@@ -276,3 +278,14 @@ def test_an_index_that_is_deleted_while_it_is_opened_is_said_to_be_gone(
     monkeypatch.setattr(sqlite3, "connect", deleted)
     with pytest.raises(IndexStateError, match="is gone"):
         Catalog.open(folder)
+
+
+def test_a_reading_that_ends_early_does_not_touch_its_closed_connection() -> None:
+    connection = sqlite3.connect(":memory:")
+    connection.execute("CREATE TABLE things (key INTEGER)")
+    connection.executemany("INSERT INTO things VALUES (?)", [(1,), (2,)])
+    rows = Reader(connection)._among("SELECT key FROM things WHERE key", [1, 2])
+    assert next(iter(rows)) == (1,)
+    connection.close()
+    del rows  # what is raised here is a traceback on the terminal, and fails this test
+    gc.collect()

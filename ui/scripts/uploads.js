@@ -4,13 +4,18 @@
   window.wvaUploads = LIMITS;
   if (window.wvaUploadGuard) return;
   window.wvaUploadGuard = true;
-  const field = () => document.querySelector(".st-key-uploads input[type=file]:not(:disabled)");
+  // Where Streamlit takes no files it still has an enabled input, and drops what that is given.
+  const field = () =>
+    document.querySelector(".st-key-uploads section[aria-disabled=false] input[type=file]");
+  const isThere = () => document.querySelector(".st-key-uploads");
   const most = (name) => {
     const { endings, names } = window.wvaUploads;
     const small = name.toLowerCase(), dot = small.lastIndexOf(".");
     if (names.includes(small)) return endings[".txt"];
     return (dot >= 0 && endings[small.slice(dot)]) || 0;
   };
+  const BUSY = "Documents are being indexed; drop the files again when that is done. " +
+    "They were not uploaded.";
   const mb = (bytes) => `${Math.round(bytes / 1e6)} MB`;
   const why = (file) => {
     const limit = most(file.name);
@@ -54,18 +59,19 @@
   mend();
   const carries = (event) => [...(event.dataTransfer?.types || [])].includes("Files");
   const over = (event) => {
-    if (!carries(event) || !field()) return;
+    if (!carries(event) || !isThere()) return;
     event.preventDefault();
-    document.body.classList.toggle("wva-dropping", event.type !== "dragleave");
+    document.body.classList.toggle("wva-dropping", event.type !== "dragleave" && !!field());
   };
   for (const type of ["dragenter", "dragover"]) document.addEventListener(type, over);
   document.addEventListener("dragleave", (event) => { if (!event.relatedTarget) over(event); });
   document.addEventListener("drop", (event) => {
     const input = field();
-    if (!carries(event) || !input) return;
-    event.preventDefault();
+    if (!carries(event) || !isThere()) return;
+    event.preventDefault(); // else the browser opens the file, and leaves the page
     event.stopPropagation();
     document.body.classList.remove("wva-dropping");
+    if (!input) return say([BUSY]);
     const [kept] = sieve(event.dataTransfer.files);
     if (!kept.length) return;
     input.files = kept;

@@ -850,7 +850,11 @@ class Reader:
         """The rows of `select … IN (values)`, queried in batches of `BLOCK` values."""
         remaining = iter(values)
         while batch := list(islice(remaining, BLOCK)):
-            yield from self._rows(f"{select} IN ({', '.join('?' * len(batch))})", batch)
+            rows = self._rows(f"{select} IN ({', '.join('?' * len(batch))})", batch)
+            # Not "yield from", which would close the cursor of a reading that ends early: by then
+            # its connection may be closed, and Python would print a traceback.
+            for row in rows:  # noqa: UP028
+                yield row
 
 
 @lru_cache(maxsize=64)  # a search reads some settings many times

@@ -279,9 +279,11 @@ def _from_both_ends(
     for direction in ("", " DESC"):
         order = ", ".join(f"{name}{direction}" for name in keys)
         try:
-            yield from connection.execute(
+            rows = connection.execute(
                 f"SELECT {', '.join(columns)} FROM {table} NOT INDEXED ORDER BY {order}"
             )
+            for row in rows:  # noqa: UP028 - as in `Reader._among`
+                yield row
         except sqlite3.DatabaseError as error:
             unread.append(error)
         else:
