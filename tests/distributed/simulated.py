@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from retriever.distributed.cluster import load_ray
@@ -23,14 +26,33 @@ which ones they have taken."""
 def simulated(*cpus: float) -> Iterator[Any]:
     """So many processors on each machine, and a connection."""
     ray = load_ray()
-    started = _started(*cpus)
-    stop: Callable[[], None] = started.shutdown
-    try:
-        ray.init(address=started.address, log_to_driver=False, logging_level="error")
-        yield started
-    finally:
-        ray.shutdown()
-        stop()
+    with _light_processes():
+        started = _started(*cpus)
+        stop: Callable[[], None] = started.shutdown
+        try:
+            ray.init(address=started.address, log_to_driver=False, logging_level="error")
+            yield started
+        finally:
+            ray.shutdown()
+            stop()
+
+
+@contextmanager
+def _light_processes() -> Iterator[None]:
+    """Let processes that start within the block do without a package of the development extras.
+
+    Each process of Ray imports jsonschema, which builds grammars for a second if it finds this one.
+    """
+    before = os.environ.get("PYTHONPATH")
+    with TemporaryDirectory(prefix="without-") as folder:
+        Path(folder, "rfc3987_syntax.py").write_text("raise ImportError(__name__)\n")
+        os.environ["PYTHONPATH"] = os.pathsep.join([folder, *([before] if before else [])])
+        try:
+            yield
+        finally:
+            os.environ.pop("PYTHONPATH")
+            if before is not None:
+                os.environ["PYTHONPATH"] = before
 
 
 def add_machine(cluster: Any, cpus: float) -> Any:

@@ -1,4 +1,4 @@
-"""A simulated cluster of three machines: the index equals the local one, whatever is lost.
+"""A simulated cluster, of three machines at most: the index equals the local one, whatever is lost.
 
 There is one start of Ray for all tests.
 """
@@ -10,11 +10,14 @@ import signal
 import subprocess
 import sys
 import textwrap
+from contextlib import nullcontext
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
+import benchmarks.ray
 from retriever.distributed import ray_hands
 from retriever.distributed import reading as reading_module
 from retriever.distributed.cluster import Cluster, ClusterError
@@ -26,20 +29,26 @@ from retriever.indexing import vectors as vectors_module
 from retriever.reading.options import ReadOptions
 from retriever.reading.reader_pool import ReadTask
 from retriever.types import ModelError, Progress, ReadError
+from tests.benchmarks.test_commands import COMMANDS, rows
 from tests.distributed.sharing import Broken, Sharing
 from tests.distributed.simulated import add_machine, simulated
 from tests.indexing.test_processes import dump, facts, write_files
 
-ray = pytest.importorskip("ray", reason="RAY IS NOT INSTALLED: nothing of --workers was tested")
-pytestmark = pytest.mark.timeout(300)
+# It is imported where it runs: that takes seconds, in each process that collects tests.
+pytestmark = [
+    pytest.mark.timeout(300),
+    pytest.mark.skipif(
+        find_spec("ray") is None, reason="RAY IS NOT INSTALLED: nothing of --workers was tested"
+    ),
+]
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
 def cluster():
-    """Three machines of one processor each, and a connection to them."""
-    with simulated(1, 1, 1) as started:
+    """Machines of one processor and of two, and a connection to them."""
+    with simulated(1, 2) as started:
         yield started
 
 
@@ -90,6 +99,8 @@ def test_the_index_equals_the_local_one_whatever_is_lost(
     cluster, alone, docs, tmp_path, small_batches
 ) -> None:
     """A machine is lost while files are read, an actor while passages are embedded."""
+    import ray
+
     machine = add_machine(cluster, 1)
     lost: list[str] = []
     seen: list[Progress] = []
@@ -133,7 +144,8 @@ def test_a_killed_run_goes_on_where_it_was(cluster, alone, docs, tmp_path, small
             with Index.open_or_create({str(tmp_path / "index")!r}, Sharing()) as index:
                 index.sync({str(docs)!r}, hands=workers, progress=kill)
     """
-    environment = {**os.environ, "RAY_ADDRESS": cluster.address, "PYTHONPATH": str(ROOT)}
+    paths = os.pathsep.join([os.environ["PYTHONPATH"], str(ROOT)])
+    environment = {**os.environ, "RAY_ADDRESS": cluster.address, "PYTHONPATH": paths}
     ended = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code)], env=environment, check=False
     )
@@ -181,3 +193,15 @@ def test_an_error_of_the_model_is_the_runs_error(cluster) -> None:
         embedder = workers.embedder(Broken())
         with pytest.raises(ModelError, match="the weights are gone"):
             embedder.embed_inputs(["passage: a heron"])
+
+
+@pytest.mark.parametrize("command", [one for one in COMMANDS if one.split()[0] == "ray"], ids=str)
+def test_a_documented_command_runs(
+    cluster, command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As the others in `tests/benchmarks/test_commands.py`, which has no cluster."""
+    monkeypatch.setattr(benchmarks.ray, "simulated", lambda *cpus: nullcontext(cluster))
+    benchmarks.ray.main([*command.split()[1:], "--count", "40"])
+    told = capsys.readouterr().out
+    assert "|---|" in told
+    assert len(rows(told)) > 1

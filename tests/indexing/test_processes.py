@@ -15,6 +15,7 @@ import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from retriever.index import Index
+from retriever.indexing import plan
 from retriever.indexing import sync as sync_module
 from retriever.indexing.sync import SyncReport
 from retriever.reading import reader_pool, subprocess_reader
@@ -46,10 +47,10 @@ class Sharing(FakeEmbedder):
         return self._tokenizer.to_str()
 
 
-def write_files(folder: Path) -> Path:
+def write_files(folder: Path, reports: int = 12) -> Path:
     """Documents of several formats and sizes, two that fail, and one with repeated text."""
     folder.mkdir()
-    for number in range(12):
+    for number in range(reports):
         text = f"# Report {number}\n\n" + "".join(
             f"The heron {number} saw item-{n} of the ISO27001 list.\n\n" for n in range(9 * number)
         )
@@ -84,14 +85,27 @@ def facts(report: SyncReport) -> list[tuple[object, ...]]:
     return [(file.path, file.status, file.reason, file.chunks) for file in report.files]
 
 
-@pytest.fixture
-def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+@pytest.fixture(scope="module", autouse=True)
+def settled():
+    """All files count as unchanged for a while, so that their times are the same in every index."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plan, "RACY_SECONDS", -1.0)
+        yield
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory):
     """Documents, and what an index has of them that one process cuts, one file after another."""
-    docs = write_files(tmp_path / "docs")
-    with monkeypatch.context() as patch:
+    return cut_alone(write_files(tmp_path_factory.mktemp("alone") / "docs"))
+
+
+def cut_alone(docs: Path):
+    """Documents, and what an index beside them has that one process cuts."""
+    folder = docs.with_name("index-alone")
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sync_module, "is_worth_processes", lambda files: False)
-        report = build(tmp_path / "alone", docs, Sharing(), 1)
-    return docs, dump(tmp_path / "alone"), facts(report)
+        report = build(folder, docs, Sharing(), 1)
+    return docs, dump(folder), facts(report)
 
 
 @pytest.mark.parametrize("jobs", [1, 2, 4])
@@ -114,10 +128,18 @@ def test_an_embedder_without_a_tokenizer_for_others_cuts_itself(tmp_path: Path) 
     assert dump(tmp_path / "1") == dump(tmp_path / "2")
 
 
-def test_what_no_process_has_cut_is_cut_here(tmp_path, alone, monkeypatch) -> None:
-    docs, rows, expected = alone
-    monkeypatch.setattr(FileReader, "_receive_prepared", lambda self, size: self.close())
+def test_what_no_process_has_cut_is_cut_here(tmp_path, monkeypatch) -> None:
+    """Each file costs the start of a process, so there are fewer."""
+    docs, rows, expected = cut_alone(write_files(tmp_path / "docs", reports=4))
+    lost = []
+
+    def lose(reader: FileReader, size: int) -> None:
+        lost.append(size)
+        reader.close()
+
+    monkeypatch.setattr(FileReader, "_receive_prepared", lose)
     assert facts(build(tmp_path / "index", docs, Sharing(), 2)) == expected
+    assert len(lost) > 4, "the other processes have cut nearly all documents"
     assert dump(tmp_path / "index") == rows
 
 

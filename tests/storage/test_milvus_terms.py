@@ -28,8 +28,8 @@ INDEX = "terms"
 def connection(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Connection]:
     path = tmp_path_factory.mktemp("lite") / "index.db"
     found = Connection(Address.parse(f"milvus+file:{path}#{INDEX}"))
-    found.change("create", lambda client: schema.create_records(client, INDEX))
-    found.change("create", lambda client: schema.create(client, INDEX, 2))
+    found.change("create", lambda client: schema.create_records(client, INDEX, wait=False))
+    found.change("create", lambda client: schema.create(client, INDEX, 2, wait=False))
     yield found
     found.close()
 

@@ -45,13 +45,25 @@ class Collections:
 
     def create(self) -> None:
         """Create the collection of records."""
-        self.connection.change("create", lambda client: schema.create_records(client, self.index))
+        self.connection.change(
+            "create",
+            lambda client: schema.create_records(client, self.index, wait=self._waits),
+        )
 
     def create_vectors(self, dimension: int, kind: str) -> None:
         """Create the collections of passages and vectors."""
         self.connection.change(
-            "create", lambda client: schema.create(client, self.index, dimension, kind)
+            "create",
+            lambda client: schema.create(client, self.index, dimension, kind, wait=self._waits),
         )
+
+    @property
+    def _waits(self) -> bool:
+        """Whether an index may not be made yet when its call returns.
+
+        The library waits half a second for each; Milvus Lite has made it by then.
+        """
+        return not self.connection.address.is_lite
 
     def drop_vectors(self) -> None:
         """Delete the collections of passages and vectors, for another dimension."""

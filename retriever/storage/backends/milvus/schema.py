@@ -82,22 +82,25 @@ RECORD_FIELDS: tuple[tuple[str, str, dict[str, Any]], ...] = (
 )
 
 
-def create(client: MilvusClient, name: str, dimension: int, kind: str = FLAT) -> None:
+def create(
+    client: MilvusClient, name: str, dimension: int, kind: str = FLAT, *, wait: bool = True
+) -> None:
     """Create the two collections with vectors of this dimension, those that are missing.
 
     `kind` is the index of calibrated vectors: FLAT, HNSW, IVF_FLAT, IVF_SQ8, AUTOINDEX, or any
-    other that a server knows.
+    other that a server knows. Without `wait`, indexes are taken as made when they were asked for.
     """
     _create(
         *(client, passages(name), PASSAGE_FIELDS, dimension),
         {"dense": (kind, "IP"), "sparse": ("SPARSE_INVERTED_INDEX", "IP")},
+        wait=wait,
     )
-    _create(client, vectors(name), VECTOR_FIELDS, dimension, {"raw": (FLAT, "IP")})
+    _create(client, vectors(name), VECTOR_FIELDS, dimension, {"raw": (FLAT, "IP")}, wait=wait)
 
 
-def create_records(client: MilvusClient, name: str) -> None:
+def create_records(client: MilvusClient, name: str, *, wait: bool = True) -> None:
     """Create the collection of records if it is missing."""
-    _create(client, records(name), RECORD_FIELDS, 0, {"nothing": (FLAT, "IP")})
+    _create(client, records(name), RECORD_FIELDS, 0, {"nothing": (FLAT, "IP")}, wait=wait)
 
 
 def _create(
@@ -106,6 +109,8 @@ def _create(
     fields: tuple[tuple[str, str, dict[str, Any]], ...],
     dimension: int,
     indexes: dict[str, tuple[str, str]],
+    *,
+    wait: bool,
 ) -> None:
     from pymilvus import DataType
 
@@ -120,9 +125,9 @@ def _create(
         params.add_index(field, index_type=kind, metric_type=metric)
     # Raw vectors and records are read by key, never compared: they need not be in memory.
     on_disk = {} if "sparse" in indexes else {"properties": {"mmap.enabled": "true"}}
-    client.create_collection(
-        name, schema=schema, index_params=params, consistency_level="Strong", **on_disk
-    )
+    client.create_collection(name, schema=schema, consistency_level="Strong", **on_disk)
+    client.create_index(name, params, sync=wait)
+    client.load_collection(name)
 
 
 def load(client: MilvusClient, name: str) -> None:
