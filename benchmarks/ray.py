@@ -269,6 +269,7 @@ def milvus(work: Path, count: int, sample: Path) -> list[dict[str, Any]]:
 def speed(work: Path, count: int, sample: Path) -> list[dict[str, Any]]:
     """The sample with the model: without Ray, with one worker, with two."""
     rows: list[dict[str, Any]] = []
+    expected: Contents | None = None
     ways = {"without Ray": "", "one worker": "ray?actors=1", "two workers": "ray?actors=2"}
     for name, workers in ways.items():
         seen = [Progress(0, 0, 0, 0, 0.0, 0.0, None)]
@@ -277,6 +278,8 @@ def speed(work: Path, count: int, sample: Path) -> list[dict[str, Any]]:
             hands = stack.enter_context(ray_hands(workers, dtype="float32")) if workers else None
             report = build(work / name, sample, None, hands, seen.append)
         seconds = time.monotonic() - started
+        there = contents(work / name, None)
+        expected = there if expected is None else expected
         rows.append(
             {
                 "run": name,
@@ -285,6 +288,7 @@ def speed(work: Path, count: int, sample: Path) -> list[dict[str, Any]]:
                 "tokens/s embedding": round(max(one.tokens_per_second for one in seen[-2:])),
                 "tokens/s in all": round(report.tokens / seconds),
                 "against without": f"{seconds / rows[0]['s in all']:.2f}" if rows else "1.00",
+                "largest difference": there.difference(expected),
             }
         )
     return rows
