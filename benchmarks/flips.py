@@ -47,6 +47,7 @@ WORDS = (
     *("password", "letter", "number", "owner", "system", "review", "report", "budget", "risk"),
 )
 PATIENCE = 120  # seconds until a process counts as hanging
+TOGETHER = 12  # trials in one process, in which only the first one pays for what is new to it
 CUTS = 8  # one of so many places is a cut
 WHOLLY_LIVE = (".faiss", ".rows", ".words")
 SMALL = 1e-4
@@ -312,12 +313,13 @@ class Trials:
         with closing(sqlite3.connect(self._copied() / "catalog.sqlite")) as connection:
             (self.current,) = connection.execute("SELECT file FROM snapshots").fetchone()
 
-    def _copied(self, damage: Damage | None = None) -> Path:
-        shutil.rmtree(self.copy, ignore_errors=True)
-        shutil.copytree(self.index, self.copy)
+    def _copied(self, damage: Damage | None = None, number: int | None = None) -> Path:
+        copy = self.copy if number is None else self.copy.with_name(f"copy-{number}")
+        shutil.rmtree(copy, ignore_errors=True)
+        shutil.copytree(self.index, copy)
         if damage is not None:
-            damage.apply(self.copy)
-        return self.copy
+            damage.apply(copy)
+        return copy
 
     def is_live(self, damage: Damage) -> bool:
         """Whether the damage changes anything that is read."""
@@ -327,14 +329,30 @@ class Trials:
             return False  # a shorter log is a log: its state is an older one, and consistent
         return damage.file.startswith("catalog") and dump(self._copied(damage)) != self.dumped
 
-    def run(self, row: Row, damage: Damage) -> bool:
-        """Damage, search and verify; returns whether the damage is live."""
+    def run(self, row: Row, damages: Sequence[Damage]) -> list[Damage]:
+        """Damage, search and verify, several copies in one process; returns what is live.
+
+        If that process crashes, each copy gets one of its own.
+        """
+        first = row.counts["places"]
+        halves = [(first + at) % 2 for at in range(len(damages))]
+        asked = [self.asked[half] for half in halves]
+        copies = [self._copied(damage, at) for at, damage in enumerate(damages)]
+        told = in_process(_tried_one_by_one, copies, asked)
+        if isinstance(told, str):
+            copies = [self._copied(damage, at) for at, damage in enumerate(damages)]
+            told = [
+                in_process(_answers_and_wholeness, copy, queries)
+                for copy, queries in zip(copies, asked, strict=True)
+            ]
+        trials = zip(damages, told, halves, strict=True)
+        return [damage for damage, one, half in trials if self._count(row, damage, one, half)]
+
+    def _count(self, row: Row, damage: Damage, told: Any, half: int) -> bool:
+        """Count what a trial showed; returns whether the damage is live."""
         counts, live = row.counts, self.is_live(damage)
-        half = counts["places"] % 2
         counts["places"] += 1
         counts["live"] += live
-        self._copied(damage)
-        told = in_process(_answers_and_wholeness, self.copy, self.asked[half])
         shown, whole = (told, False) if isinstance(told, str) else told
         wanted = self.wanted[half]
         result, why = _failed(shown) if isinstance(shown, str) else compare(shown, wanted)
@@ -388,9 +406,17 @@ def _failed(told: str) -> tuple[str, str]:
     return result, why
 
 
+def _tried_one_by_one(folders: Sequence[Path], asked: Sequence[Sequence[str]]) -> list[Any]:
+    """`_answers_and_wholeness` of several copies."""
+    return [
+        _answers_and_wholeness(folder, queries)
+        for folder, queries in zip(folders, asked, strict=True)
+    ]
+
+
 def _answers_and_wholeness(folder: Path, queries: Sequence[str]) -> tuple[Any, Any]:
     """What a damaged index shows, and whether `wva verify` finds it whole, each on a copy."""
-    other = folder.with_name("verified")
+    other = folder.with_name(f"{folder.name}-verified")
     shutil.rmtree(other, ignore_errors=True)
     shutil.copytree(folder, other)
     return _guarded(answers, folder, queries), _guarded(_is_whole, other)
@@ -489,7 +515,11 @@ def _tried(kind: str, factory: str, scratch: Path, options: argparse.Namespace) 
         if options.only not in file:
             continue
         row = Row(kind, file)
-        live = [damage for damage in damages if trials.run(row, damage)]
+        live = [
+            damage
+            for start in range(0, len(damages), TOGETHER)
+            for damage in trials.run(row, damages[start : start + TOGETHER])
+        ]
         for at, damage in enumerate(live[: options.repairs]):
             trials.repair(row, damage, with_files=not at % 2)
         rows.append(row)
