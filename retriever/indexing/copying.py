@@ -32,6 +32,7 @@ SAME = 0.95
 
 _CHARACTERS = 4_000_000  # of the documents that are written together
 _PASSAGES = 2_000
+_TOGETHER = 2  # parts of so many vectors that are in memory at once
 _KEYS = 10_000
 
 Told = Callable[[int, int], None]
@@ -155,8 +156,9 @@ class _Documents:
         """Copy those that are not there yet, or are another version; returns their number."""
         waiting: list[NewDocument] = []
         copied = characters = passages = 0
+        there = self._there([row for row in rows if known.get(row.id) == row])
         for done, row in enumerate(rows):
-            if known.get(row.id) == row and self._is_there(row.id):
+            if row.id in there:
                 continue
             document = self._document(row)
             waiting.append(document)
@@ -171,13 +173,31 @@ class _Documents:
         told(len(rows), len(rows))
         return copied
 
-    def _is_there(self, document_id: str) -> bool:
-        """Whether the target has the same passages, with the same vectors."""
-        ids = self._catalog.chunk_ids(document_id)
+    def _there(self, rows: Sequence[DocumentRow]) -> set[str]:
+        """Those of equal documents of which the target has the passages, with the same vectors.
+
+        Equal documents have as many passages, so that none of the target's is another one.
+        """
+        found: set[str] = set()
+        waiting: dict[str, Sequence[str]] = {}
+        for at, row in enumerate(rows, 1):
+            waiting[row.id] = self._catalog.chunk_ids(row.id)
+            if at == len(rows) or sum(map(len, waiting.values())) >= _PASSAGES:
+                other = self._others([id_ for ids in waiting.values() for id_ in ids])
+                found.update(name for name, ids in waiting.items() if other.isdisjoint(ids))
+                waiting = {}
+        return found
+
+    def _others(self, chunk_ids: Sequence[str]) -> set[str]:
+        """Those of the source's passages that the target lacks, or has with another vector."""
+        found: set[str] = set()
         with self._target.reading() as there:
-            return there.chunk_ids(document_id) == ids and all(
-                there.vector_keys(some) == self._catalog.vector_keys(some) for some in _parts(ids)
-            )
+            for some in _parts(chunk_ids):
+                known, keys = there.keys_of(some), there.vector_keys(some)
+                own = self._catalog.vector_keys(some)
+                same = {id_ for id_ in some if id_ in known and keys.get(id_) == own.get(id_)}
+                found.update(set(some) - same)
+        return found
 
     def _document(self, row: DocumentRow) -> NewDocument:
         pages = self._catalog.pages(row.id)
@@ -201,14 +221,15 @@ class _Documents:
         if not documents:
             return
         keys = [chunk.vector for document in documents for chunk in document.chunks]
-        wanted = list(dict.fromkeys(filter(None, keys)))
-        for some in _parts(wanted):
-            with self._target.reading() as there:
-                known = there.known_vectors(some)
-            new = [key for key in some if key not in known]
-            if new:
-                self._target.save_vectors(new, self._catalog.load_vectors(new))
-        self._target.upsert_many(documents)
+        parts = list(_parts(list(dict.fromkeys(filter(None, keys)))))
+        vectors: dict[str, Vectors] = {}
+        for some in parts:
+            array = self._catalog.load_vectors(some)
+            if len(parts) <= _TOGETHER:
+                vectors.update(zip(some, array, strict=True))
+            else:
+                self._target.save_vectors(some, array)
+        self._target.upsert_many(documents, vectors=vectors)
 
 
 class _Places:

@@ -120,9 +120,10 @@ def _create(
         params.add_index(field, index_type=kind, metric_type=metric)
     # Raw vectors and records are read by key, never compared: they need not be in memory.
     on_disk = {} if "sparse" in indexes else {"properties": {"mmap.enabled": "true"}}
-    client.create_collection(
-        name, schema=schema, index_params=params, consistency_level="Strong", **on_disk
-    )
+    client.create_collection(name, schema=schema, consistency_level="Strong", **on_disk)
+    # There is nothing to index yet: the client would sleep half a second for each index.
+    client.create_index(name, params, sync=False)
+    client.load_collection(name)
 
 
 def load(client: MilvusClient, name: str) -> None:
