@@ -157,10 +157,9 @@ class _Documents:
         waiting: list[NewDocument] = []
         copied = characters = passages = 0
         there = self._there([row for row in rows if known.get(row.id) == row])
-        for done, row in enumerate(rows):
-            if row.id in there:
-                continue
-            document = self._document(row)
+        places = {row.id: at for at, row in enumerate(rows, 1)}
+        for row, chunks in self._read([row for row in rows if row.id not in there]):
+            document = self._document(row, chunks)
             waiting.append(document)
             copied += 1
             characters += sum(len(page.text) for page in document.pages)
@@ -168,10 +167,16 @@ class _Documents:
             if characters >= _CHARACTERS or passages >= _PASSAGES:
                 self._write(waiting)
                 waiting, characters, passages = [], 0, 0
-                told(done + 1, len(rows))
+                told(places[row.id], len(rows))
         self._write(waiting)
         told(len(rows), len(rows))
         return copied
+
+    def _read(self, rows: Sequence[DocumentRow]) -> Iterator[tuple[DocumentRow, list[Chunk]]]:
+        """Documents with their passages, which are read for several documents at once."""
+        for some in _groups(rows):
+            chunks = self._catalog.chunks_of([row.id for row in some])
+            yield from ((row, chunks[row.id]) for row in some)
 
     def _there(self, rows: Sequence[DocumentRow]) -> set[str]:
         """Those of equal documents of which the target has the passages, with the same vectors.
@@ -179,13 +184,10 @@ class _Documents:
         Equal documents have as many passages, so that none of the target's is another one.
         """
         found: set[str] = set()
-        waiting: dict[str, Sequence[str]] = {}
-        for at, row in enumerate(rows, 1):
-            waiting[row.id] = self._catalog.chunk_ids(row.id)
-            if at == len(rows) or sum(map(len, waiting.values())) >= _PASSAGES:
-                other = self._others([id_ for ids in waiting.values() for id_ in ids])
-                found.update(name for name, ids in waiting.items() if other.isdisjoint(ids))
-                waiting = {}
+        for some in _groups(rows):
+            own = {row.id: [chunk.id for chunk in chunks] for row, chunks in self._read(some)}
+            other = self._others([id_ for ids in own.values() for id_ in ids])
+            found.update(name for name, ids in own.items() if other.isdisjoint(ids))
         return found
 
     def _others(self, chunk_ids: Sequence[str]) -> set[str]:
@@ -199,9 +201,8 @@ class _Documents:
                 found.update(set(some) - same)
         return found
 
-    def _document(self, row: DocumentRow) -> NewDocument:
+    def _document(self, row: DocumentRow, chunks: Sequence[Chunk]) -> NewDocument:
         pages = self._catalog.pages(row.id)
-        chunks = self._catalog.chunks(row.id)
         vectors: dict[str, str] = {}
         for some in _parts([chunk.id for chunk in chunks]):
             vectors |= self._catalog.vector_keys(some)
@@ -275,6 +276,20 @@ def _copy_rest(catalog: CatalogReader, source: Documents, target: Documents, *, 
 def _joined(files: Sequence[UnreadFile], others: Sequence[UnreadFile]) -> list[UnreadFile]:
     found = {(file.root, file.path): file for file in (*others, *files)}
     return list(found.values())
+
+
+def _groups(rows: Sequence[DocumentRow]) -> Iterator[list[DocumentRow]]:
+    """Documents in order, in groups of about `_PASSAGES` passages."""
+    some: list[DocumentRow] = []
+    passages = 0
+    for row in rows:
+        some.append(row)
+        passages += row.chunks
+        if passages >= _PASSAGES or len(some) >= _PASSAGES:
+            yield some
+            some, passages = [], 0
+    if some:
+        yield some
 
 
 def _parts(values: Sequence[str]) -> Iterator[Sequence[str]]:

@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from retriever.indexing.copying import copy_index
 from retriever.settings import ChunkSettings
+from retriever.storage.backends.embedded import EmbeddedBackend
 from retriever.storage.backends.milvus import client, refitting
 from retriever.storage.backends.milvus.backend import MilvusBackend
 from retriever.storage.backends.milvus.client import MAX_FOUND, Connection
@@ -176,6 +178,30 @@ def test_a_refit_goes_through_a_batch_in_parts(
         keys = now.catalog.vector_keys(ids)
         raw = now.catalog.load_vectors([keys[id_] for id_ in ids])
         assert now.passages.vectors(ids) == pytest.approx(means.passage(raw), abs=1e-6)
+
+
+def test_a_copy_reads_and_compares_many_documents_at_once(
+    backend: MilvusBackend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Milvus Lite looks at all rows for each query that is none by keys."""
+    calls = noted(monkeypatch, "query"), noted(monkeypatch, "scan"), noted(monkeypatch, "count")
+
+    def asked(count: int, copied: int) -> int:
+        filled(backend, count)
+        for some in calls:
+            some.clear()
+        with EmbeddedBackend.open(tmp_path / "copy", create=True) as target:
+            assert copy_index(backend, target, questions=0).copied == copied
+        return sum(map(len, calls))
+
+    few = asked(2, 2)
+    assert asked(9, 7) <= few + 1  # those that are there are read to be compared
+    assert asked(9, 0) <= few
+    with EmbeddedBackend.open(tmp_path / "copy") as source:
+        for some in calls:
+            some.clear()
+        assert copy_index(source, backend, questions=0).copied == 0
+        assert sum(map(len, calls)) < 9
 
 
 class _Dictionary:
