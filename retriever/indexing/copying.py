@@ -32,6 +32,7 @@ SAME = 0.95
 
 _CHARACTERS = 4_000_000  # of the documents that are written together
 _PASSAGES = 2_000
+_TOGETHER = 2  # parts of so many vectors that are in memory at once
 _KEYS = 10_000
 
 Told = Callable[[int, int], None]
@@ -155,10 +156,10 @@ class _Documents:
         """Copy those that are not there yet, or are another version; returns their number."""
         waiting: list[NewDocument] = []
         copied = characters = passages = 0
-        for done, row in enumerate(rows):
-            if known.get(row.id) == row and self._is_there(row.id):
-                continue
-            document = self._document(row)
+        there = self._there([row for row in rows if known.get(row.id) == row])
+        places = {row.id: at for at, row in enumerate(rows, 1)}
+        for row, chunks in self._read([row for row in rows if row.id not in there]):
+            document = self._document(row, chunks)
             waiting.append(document)
             copied += 1
             characters += sum(len(page.text) for page in document.pages)
@@ -166,22 +167,42 @@ class _Documents:
             if characters >= _CHARACTERS or passages >= _PASSAGES:
                 self._write(waiting)
                 waiting, characters, passages = [], 0, 0
-                told(done + 1, len(rows))
+                told(places[row.id], len(rows))
         self._write(waiting)
         told(len(rows), len(rows))
         return copied
 
-    def _is_there(self, document_id: str) -> bool:
-        """Whether the target has the same passages, with the same vectors."""
-        ids = self._catalog.chunk_ids(document_id)
-        with self._target.reading() as there:
-            return there.chunk_ids(document_id) == ids and all(
-                there.vector_keys(some) == self._catalog.vector_keys(some) for some in _parts(ids)
-            )
+    def _read(self, rows: Sequence[DocumentRow]) -> Iterator[tuple[DocumentRow, list[Chunk]]]:
+        """Documents with their passages, which are read for several documents at once."""
+        for some in _groups(rows):
+            chunks = self._catalog.chunks_of([row.id for row in some])
+            yield from ((row, chunks[row.id]) for row in some)
 
-    def _document(self, row: DocumentRow) -> NewDocument:
+    def _there(self, rows: Sequence[DocumentRow]) -> set[str]:
+        """Those of equal documents of which the target has the passages, with the same vectors.
+
+        Equal documents have as many passages, so that none of the target's is another one.
+        """
+        found: set[str] = set()
+        for some in _groups(rows):
+            own = {row.id: [chunk.id for chunk in chunks] for row, chunks in self._read(some)}
+            other = self._others([id_ for ids in own.values() for id_ in ids])
+            found.update(name for name, ids in own.items() if other.isdisjoint(ids))
+        return found
+
+    def _others(self, chunk_ids: Sequence[str]) -> set[str]:
+        """Those of the source's passages that the target lacks, or has with another vector."""
+        found: set[str] = set()
+        with self._target.reading() as there:
+            for some in _parts(chunk_ids):
+                known, keys = there.keys_of(some), there.vector_keys(some)
+                own = self._catalog.vector_keys(some)
+                same = {id_ for id_ in some if id_ in known and keys.get(id_) == own.get(id_)}
+                found.update(set(some) - same)
+        return found
+
+    def _document(self, row: DocumentRow, chunks: Sequence[Chunk]) -> NewDocument:
         pages = self._catalog.pages(row.id)
-        chunks = self._catalog.chunks(row.id)
         vectors: dict[str, str] = {}
         for some in _parts([chunk.id for chunk in chunks]):
             vectors |= self._catalog.vector_keys(some)
@@ -201,14 +222,15 @@ class _Documents:
         if not documents:
             return
         keys = [chunk.vector for document in documents for chunk in document.chunks]
-        wanted = list(dict.fromkeys(filter(None, keys)))
-        for some in _parts(wanted):
-            with self._target.reading() as there:
-                known = there.known_vectors(some)
-            new = [key for key in some if key not in known]
-            if new:
-                self._target.save_vectors(new, self._catalog.load_vectors(new))
-        self._target.upsert_many(documents)
+        parts = list(_parts(list(dict.fromkeys(filter(None, keys)))))
+        vectors: dict[str, Vectors] = {}
+        for some in parts:
+            array = self._catalog.load_vectors(some)
+            if len(parts) <= _TOGETHER:
+                vectors.update(zip(some, array, strict=True))
+            else:
+                self._target.save_vectors(some, array)
+        self._target.upsert_many(documents, vectors=vectors)
 
 
 class _Places:
@@ -254,6 +276,20 @@ def _copy_rest(catalog: CatalogReader, source: Documents, target: Documents, *, 
 def _joined(files: Sequence[UnreadFile], others: Sequence[UnreadFile]) -> list[UnreadFile]:
     found = {(file.root, file.path): file for file in (*others, *files)}
     return list(found.values())
+
+
+def _groups(rows: Sequence[DocumentRow]) -> Iterator[list[DocumentRow]]:
+    """Documents in order, in groups of about `_PASSAGES` passages."""
+    some: list[DocumentRow] = []
+    passages = 0
+    for row in rows:
+        some.append(row)
+        passages += row.chunks
+        if passages >= _PASSAGES or len(some) >= _PASSAGES:
+            yield some
+            some, passages = [], 0
+    if some:
+        yield some
 
 
 def _parts(values: Sequence[str]) -> Iterator[Sequence[str]]:

@@ -114,11 +114,11 @@ def test_a_copy_that_was_killed_goes_on(
     monkeypatch.setattr("retriever.indexing.copying._PASSAGES", 4)
     write, written = target.upsert_many, list[str]()
 
-    def fragile(documents: Sequence[NewDocument]) -> None:
+    def fragile(documents: Sequence[NewDocument], **options: Any) -> None:
         if len(written) > 5:
             raise Killed
         written.extend(one.row.id for one in documents)
-        write(documents)
+        write(documents, **options)
 
     monkeypatch.setattr(target, "upsert_many", fragile)
     with pytest.raises(Killed):

@@ -319,6 +319,10 @@ class DocumentsContract:
         assert [chunk.text for chunk in chunks] == ["one two", "two three", "other"]
         assert live(backend).chunk_ids(row.id) == [chunk.id for chunk in chunks]
         assert live(backend).chunk_ids("gone") == []
+        ids = ["gone", row.id, put(backend, "other.txt", "other").id]
+        several = live(backend).chunks_of(ids)
+        assert several == {id_: live(backend).chunks(id_) for id_ in ids}
+        assert several[row.id] == chunks
         for chunk in chunks:
             page = live(backend).page_of(chunk.id)
             assert page is not None

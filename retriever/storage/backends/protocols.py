@@ -219,6 +219,9 @@ class CatalogReader(Vocabulary, Protocol):
     def chunks(self, document_id: str) -> list[Chunk]:
         """A document's chunks in order."""
 
+    def chunks_of(self, document_ids: Sequence[str]) -> Mapping[str, list[Chunk]]:
+        """The `chunks` of several documents, by document id; none of an unknown one."""
+
     def chunk_ids(self, document_id: str) -> list[str]:
         """The ids of a document's chunks in order."""
 

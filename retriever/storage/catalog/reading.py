@@ -368,6 +368,10 @@ class Reader:
         )
         return self._whole(rows, self._chunk)
 
+    def chunks_of(self, document_ids: Sequence[str]) -> dict[str, list[Chunk]]:
+        """The `chunks` of several documents, by document id; none of an unknown one."""
+        return {id_: self.chunks(id_) for id_ in document_ids}
+
     def chunk_ids(self, document_id: str) -> list[str]:
         """The ids of `chunks`, in the same order."""
         rows = self._rows(

@@ -31,6 +31,10 @@ MAX_SENT = 16 * 2**20
 """Bytes of one upsert, about, far below the limit of 64 MB."""
 MAX_FOUND = 16_384
 """The most rows that Milvus returns from one search or query."""
+MAX_LITE = 1_000_000
+"""The same of Milvus Lite's queries, which have no such limit: each looks at all rows."""
+_VECTORS = frozenset({"dense", "raw"})
+_LITE_VECTORS = 4_000  # rows of a batch with vectors, which are lists of numbers for a while
 _AWAY = ("UNAVAILABLE", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED")
 
 _lite: Counter[str] = Counter()  # the connections to files of Milvus Lite
@@ -120,8 +124,9 @@ class Connection:
 
     def all(self, collection: str, where: str, fields: Sequence[str]) -> list[Row]:
         """All rows that match an expression, in any order; for a few small fields."""
-        found = self.query(collection, where, fields)
-        if len(found) < MAX_FOUND:
+        most = MAX_LITE if self.address.is_lite else MAX_FOUND
+        found = self.query(collection, where, fields, most)
+        if len(found) < most:
             return found
         return [row for rows in self.scan(collection, where, fields, MAX_FOUND) for row in rows]
 
@@ -136,7 +141,13 @@ class Connection:
     def scan(
         self, collection: str, where: str, fields: Sequence[str], batch: int = 1000
     ) -> Iterator[list[Row]]:
-        """All rows that match an expression, in batches, in any order."""
+        """All rows that match an expression, in batches, in any order.
+
+        A server gives the next `batch` from where it was. Milvus Lite looks at all rows for each,
+        so that its batches are as large as they can be.
+        """
+        if self.address.is_lite:
+            batch = MAX_FOUND if _VECTORS.isdisjoint(fields) else _LITE_VECTORS
         iterator = self._tried(
             lambda: self.client.query_iterator(
                 collection, batch_size=batch, filter=where, output_fields=list(fields)
@@ -173,23 +184,25 @@ class Connection:
             ),
             "search",
         )
-        return [
-            {"id": hit.id, "distance": hit.distance, **{f: hit.entity.get(f) for f in fields}}
-            for hit in found[0]
-        ]
+        return [_row_of(hit, fields) for hit in found[0]]
 
     # Writing
 
     def upsert(self, collection: str, rows: Sequence[Row], *, partial: bool = False) -> None:
         """Write rows, replacing those with the same primary keys.
 
-        With `partial` the other fields of existing rows stay as they are.
+        With `partial` the other fields of existing rows stay as they are. Milvus Lite's insertion
+        replaces rows, too; its upsert reads each row first, and copies all deletions for each.
         """
+        inserts = self.address.is_lite and not partial
         with self._writing:
             for some in _sendable(rows):
 
                 def write(some: list[Row] = some) -> None:
-                    self.client.upsert(collection, some, partial_update=partial)
+                    if inserts:
+                        self.client.insert(collection, some)
+                    else:
+                        self.client.upsert(collection, some, partial_update=partial)
 
                 self._tried(write, "write")
 
@@ -242,6 +255,13 @@ class Connection:
         return IndexStateError(f"Milvus at {self.address.text} could not {what}: {told}")
 
 
+def _row_of(hit: Any, fields: Sequence[str]) -> Row:
+    """A hit's fields; a server may leave out the primary key, which the hit itself has."""
+    entity = hit.fields
+    found = {field: entity[field] if field in entity else hit.get(field) for field in fields}
+    return {"id": hit.id, "distance": hit.distance, **found}
+
+
 def _release(path: str) -> None:
     """Let other processes open a file of Milvus Lite that no connection uses any more."""
     from milvus_lite.server_manager import server_manager_instance
@@ -285,6 +305,7 @@ def is_away(error: Exception) -> bool:
 __all__ = [
     "FIRST_WAIT",
     "MAX_FOUND",
+    "MAX_LITE",
     "MAX_ROWS",
     "MAX_SENT",
     "SEARCH_TRIES",

@@ -29,14 +29,21 @@ from retriever.storage.filters import Filter
 from retriever.storage.records import TermQuery
 from retriever.storage.vectors.exact import MARGIN, check_query, exact_scores, top_k
 
-FIELDS = (*PLACE, "terms", "long", "length", "embedded", "dense")
-"""What is read of a passage at once, for both sides of a search."""
+WORDS = (*PLACE, "terms", "long", "length", "embedded")
+"""What is read of a passage for keyword scores; its vector is read when it is needed."""
+
+FIELDS = (*WORDS, "dense")
+"""What is read of a passage among the nearest, for both sides of a search."""
 
 MIN_CANDIDATES = 64
 """The least number of candidates of a keyword search."""
 
 MAX_WHOLE = 1024
-"""With more candidates, the fields of those that are new are read in parts."""
+"""With more candidates, the fields of those that are new are read in parts.
+
+A search's first candidates are all new. Later ones are mostly known: only those that are new are
+read.
+"""
 
 _MORE = 8  # nearest passages beyond those asked for: rounding may have exchanged them
 _SLACK = 1 + 1e-5  # weights are stored in float32
@@ -124,7 +131,8 @@ class MilvusPassages:
             rows = self._take_begun(vector, wanted, where)
             if rows is None:
                 rows = self._nearest_rows(vector, wanted, where)
-            keys = self._take(rows, whole=wanted <= MAX_WHOLE)
+            keys = self._take(rows)
+            self._load(keys, vectors=True)
             found = [self._known[key] for key in keys]
             there = [(one.key, one.vector) for one in found if one and one.vector is not None]
             own = np.array([key for key, _ in there], np.int64)
@@ -138,12 +146,15 @@ class MilvusPassages:
             wanted *= 4
 
     def _nearest_rows(self, vector: Vectors, count: int, where: str) -> list[Row]:
-        fields = FIELDS if count <= MAX_WHOLE else PLACE
         return self._connection.search(
             *(self._collections.passages, "dense", vector.tolist(), count),
             where=where,
-            fields=fields,
+            fields=self._asked(FIELDS, count),
         )
+
+    def _asked(self, fields: Sequence[str], count: int) -> Sequence[str]:
+        """The fields that a search for so many candidates asks for."""
+        return fields if count <= MAX_WHOLE and not self._known else PLACE
 
     def _take_begun(self, vector: Vectors, count: int, where: str) -> list[Row] | None:
         begun, self._begun = self._begun, None
@@ -171,7 +182,7 @@ class MilvusPassages:
     def dense_scores(self, query: Vectors, chunk_ids: Sequence[str]) -> Scores:
         """See `PassageSearch.dense_scores`."""
         scores = np.zeros(len(chunk_ids), dtype=np.float32)
-        passages = self._passages(chunk_ids)
+        passages = self._passages(chunk_ids, vectors=True)
         if not any(passages):
             return scores
         vector = check_query(query, self._dimension)
@@ -249,9 +260,9 @@ class MilvusPassages:
             rows = self._connection.search(
                 *(self._collections.passages, "sparse", dict(vector), limit),
                 where=where,
-                fields=FIELDS if limit <= MAX_WHOLE else PLACE,
+                fields=self._asked(WORDS, limit),
             )
-        keys = self._take(rows, whole=limit <= MAX_WHOLE)
+        keys = self._take(rows)
         passages = [one for key in sorted(keys) if (one := self._known[key])]
         scores = collection.scores(query, passages)
         match = scores > 0
@@ -298,44 +309,52 @@ class MilvusPassages:
 
     # Passages
 
-    def _passages(self, chunk_ids: Sequence[str]) -> list[Passage | None]:
-        """The passages with these ids, in this order; None for an unknown id."""
+    def _passages(self, chunk_ids: Sequence[str], *, vectors: bool = False) -> list[Passage | None]:
+        """The passages with these ids, in this order; None for an unknown id.
+
+        With `vectors`, their vectors are read, too.
+        """
         keys = [_key_of(id_) for id_ in chunk_ids]
         if not self.count():
             return [None] * len(keys)
-        self._load([key for key in keys if key is not None])
+        self._load([key for key in keys if key is not None], vectors=vectors)
         return [None if key is None else self._known[key] for key in keys]
 
-    def _load(self, keys: Iterable[int]) -> None:
+    def _load(self, keys: Iterable[int], *, vectors: bool = False) -> None:
         """Read what is not known of passages."""
-        missing = [key for key in dict.fromkeys(keys) if key not in self._known]
-        if not missing:
-            return
-        self._take(self._collections.get(missing, FIELDS), whole=True)
-        for key in missing:
-            self._known.setdefault(key, None)
+        wanted = list(dict.fromkeys(keys))
+        missing = [key for key in wanted if key not in self._known]
+        if missing:
+            self._take(self._collections.get(missing, FIELDS if vectors else WORDS))
+            for key in missing:
+                self._known.setdefault(key, None)
+        found = [self._known[key] for key in wanted] if vectors else []
+        bare = {one.key: one for one in found if one and one.embedded and one.vector is None}
+        if bare:
+            rows = self._collections.get(list(bare), (*PLACE, "dense"))
+            for row, _ in self._reads.of_documents(rows):
+                bare[row["key"]].vector = np.asarray(row["dense"], np.float32)
 
-    def _take(self, rows: Sequence[Row], *, whole: bool) -> list[int]:
+    def _take(self, rows: Sequence[Row]) -> list[int]:
         """Keep what rows say of passages; the keys of those that count, in this order.
 
-        Rows that are not `whole` have the fields of `PLACE` alone.
+        What rows with the fields of `PLACE` alone do not say is read.
         """
         counting = [row for row, _ in self._reads.of_documents(rows)]
         keys = [int(row["key"]) for row in counting]
-        if not whole:
-            self._load(keys)
-            return [key for key in keys if self._known[key] is not None]
-        new = [row for row in counting if row["key"] not in self._known]
+        new = [row for row in counting if row["key"] not in self._known and "terms" in row]
         for row in lengthened(self._collections.records, new):
-            vector = np.asarray(row["dense"], np.float32) if row["embedded"] else None
-            key = int(row["key"])
-            self._known[key] = Passage(key, row["terms"], int(row["length"]), vector)
-        return keys
+            there = row["embedded"] and "dense" in row
+            vector = np.asarray(row["dense"], np.float32) if there else None
+            facts = int(row["length"]), bool(row["embedded"])
+            self._known[int(row["key"])] = Passage(int(row["key"]), row["terms"], *facts, vector)
+        self._load(keys)
+        return [key for key in keys if self._known[key] is not None]
 
     def vectors(self, chunk_ids: Sequence[str]) -> Vectors:
         """See `PassageSearch.vectors`."""
         found = np.zeros((len(chunk_ids), self._dimension), dtype=np.float32)
-        for at, passage in enumerate(self._passages(chunk_ids)):
+        for at, passage in enumerate(self._passages(chunk_ids, vectors=True)):
             vector = self._vector_of(passage)
             if vector is not None:
                 found[at] = vector
@@ -372,13 +391,13 @@ class MilvusPassages:
         return {
             id_
             for id_, passage in passages
-            if passage is not None and self._vector_of(passage) is None
+            if passage is not None and not passage.embedded and passage.key not in self._lent
         }
 
     def lend(self, vectors: Mapping[str, Vectors]) -> None:
         """See `PassageSearch.lend`."""
         for id_, passage in zip(vectors, self._passages(list(vectors)), strict=True):
-            if passage is not None and passage.vector is None:
+            if passage is not None and not passage.embedded:
                 self._lent[passage.key] = vectors[id_].astype(np.float32)
 
     def _lent_scores(self, vector: Vectors, where: Filter | None) -> tuple[Keys, Scores]:
@@ -416,4 +435,4 @@ def _key_of(chunk_id: str) -> int | None:
         return None
 
 
-__all__ = ["FIELDS", "MIN_CANDIDATES", "MilvusPassages"]
+__all__ = ["FIELDS", "MIN_CANDIDATES", "WORDS", "MilvusPassages"]

@@ -33,6 +33,7 @@ from retriever.storage.backends.milvus.values import (
     document_name,
     id_of,
     keys_of,
+    listed,
     loaded,
     quoted,
     stored,
@@ -248,6 +249,22 @@ class MilvusReader(MilvusVocabulary):
             return []
         rows = in_order(self._rows_of(found, CHUNK))
         return [chunk_of(row, found) for row in lengthened(self._records, rows)]
+
+    def chunks_of(self, document_ids: Sequence[str]) -> dict[str, list[Chunk]]:
+        """See `CatalogReader.chunks_of`."""
+        known = self.stored_documents(map(document_name, document_ids))
+        rows: dict[str, list[Row]] = {name: [] for name in known}
+        if known and self.has_passages():
+            where = f"document in {listed(known)}"
+            for some in self.collections.scan(where, CHUNK, 500):
+                for row, _ in self.of_documents(some):
+                    rows[row["document"]].append(row)
+        lengthened(self._records, [row for some in rows.values() for row in some])
+        found = {
+            one.row.id: [chunk_of(row, one) for row in in_order(rows[name])]
+            for name, one in known.items()
+        }
+        return {id_: found.get(id_, []) for id_ in document_ids}
 
     def chunk_ids(self, document_id: str) -> list[str]:
         """See `CatalogReader.chunk_ids`."""

@@ -7,12 +7,12 @@ compares some vectors with the former means.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from retriever.storage.backends.milvus.client import MAX_ROWS
+from retriever.storage.backends.milvus.client import MAX_ROWS, Row
 from retriever.storage.backends.milvus.collections import Collections
 from retriever.storage.backends.milvus.reading import means_from_json, means_to_json
 from retriever.storage.backends.milvus.records import Record
@@ -40,21 +40,26 @@ def pending(collections: Collections) -> tuple[Calibration, dict[str, Any]] | No
 def rewrite(collections: Collections, means: Calibration) -> None:
     """Calibrate the vectors of all passages with these means."""
     for rows in collections.scan("embedded == true", ("key", "vector"), MAX_ROWS):
-        keys = list(dict.fromkeys(row["vector"] for row in rows))
-        found = collections.connection.get(collections.vectors, keys, ("key", "raw"))
-        if not found:
-            continue
-        calibrated = means.passage(np.stack([np.asarray(one["raw"], np.float32) for one in found]))
-        by_key = dict(zip((one["key"] for one in found), calibrated, strict=True))
-        collections.connection.upsert(
-            collections.passages,
-            [
-                {"key": row["key"], "dense": by_key[row["vector"]]}
-                for row in rows
-                if row["vector"] in by_key
-            ],
-            partial=True,
-        )
+        for start in range(0, len(rows), MAX_ROWS):
+            _rewrite_some(collections, means, rows[start : start + MAX_ROWS])
+
+
+def _rewrite_some(collections: Collections, means: Calibration, rows: Sequence[Row]) -> None:
+    keys = list(dict.fromkeys(row["vector"] for row in rows))
+    found = collections.connection.get(collections.vectors, keys, ("key", "raw"))
+    if not found:
+        return
+    calibrated = means.passage(np.stack([np.asarray(one["raw"], np.float32) for one in found]))
+    by_key = dict(zip((one["key"] for one in found), calibrated, strict=True))
+    collections.connection.upsert(
+        collections.passages,
+        [
+            {"key": row["key"], "dense": by_key[row["vector"]]}
+            for row in rows
+            if row["vector"] in by_key
+        ],
+        partial=True,
+    )
 
 
 def end(collections: Collections) -> None:

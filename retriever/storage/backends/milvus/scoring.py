@@ -19,11 +19,15 @@ from retriever.text.analyzer import count_term
 
 @dataclass(eq=False)
 class Passage:
-    """What a search knows of a passage; `vector` is calibrated, None without one."""
+    """What a search knows of a passage; `vector` is calibrated, None before it is read.
+
+    One that is not `embedded` has none.
+    """
 
     key: int
     stored_terms: str = field(repr=False)
     length: int = 0
+    embedded: bool = False
     vector: Vectors | None = field(default=None, repr=False)
 
     @cached_property

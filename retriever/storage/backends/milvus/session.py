@@ -295,12 +295,15 @@ class Session:
             self._anew = False
 
     def summarise(self) -> None:
-        """Make the statistics of all vectors, and let Milvus write what it holds in memory."""
+        """Let Milvus write what it holds in memory, and make the statistics of all vectors.
+
+        Milvus Lite reads slowly what it has not written yet.
+        """
         with self.lock:
+            self.collections.flush()
             reader = self.reader()
             if reader.has_passages():
                 statistics.refresh(reader, reader.count_vectors())
-            self.collections.flush()
 
     def _take_back(self) -> None:
         """Take account of what workers wrote."""

@@ -25,7 +25,6 @@ from retriever.arrays import DoubleScores, DoubleVectors, Vectors
 from retriever.storage.backends.milvus.records import Record, Records
 from retriever.storage.backends.milvus.scoring import Passage
 from retriever.storage.backends.milvus.terms import PLACE, Reads
-from retriever.storage.backends.milvus.values import keys_of
 from retriever.storage.backends.milvus.vocabulary import TermFacts
 from retriever.storage.backends.milvus.weights import term_factors
 from retriever.storage.vectors.rows import Moments
@@ -161,7 +160,7 @@ def _computed(reads: Reads, count: int, most: int) -> DenseStatistics:
     if count <= most:
         batches = reads.collections.scan("embedded == true", _FIELDS, 500)
     else:
-        keys = keys_of([one.id for one in reads.sample_chunks(most, embedded=True)]).tolist()
+        keys = reads.sample_keys(most, embedded=True).tolist()
         parts = (keys[start : start + 500] for start in range(0, len(keys), 500))
         batches = (reads.collections.get(part, _FIELDS) for part in parts)
     counting = ([row for row, _ in reads.of_documents(rows)] for rows in batches)

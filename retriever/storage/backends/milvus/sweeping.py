@@ -8,10 +8,11 @@ record names.
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
+from collections import defaultdict
+from collections.abc import Collection, Mapping
 
 from retriever.storage.backends.milvus import documents as docs
-from retriever.storage.backends.milvus.client import MAX_ROWS
+from retriever.storage.backends.milvus.client import MAX_ROWS, Row
 from retriever.storage.backends.milvus.collections import Collections
 from retriever.storage.backends.milvus.documents import StoredDocument
 from retriever.storage.backends.milvus.moving import Mover
@@ -122,26 +123,38 @@ def drop_unused_vectors(collections: Collections, keys: Collection[str] | None) 
 
 def analyse_again(writer: MilvusWriter, weigh: Weigh) -> None:
     """Make the terms of all passages anew, after a change of the analyzer."""
+    waiting: dict[str, StoredDocument] = {}
+    passages = 0
     for record in writer.records.beginning(docs.DOCUMENT):
         document = StoredDocument.of(record)
-        where = f"document in {listed([document.name])}"
-        rows = [
-            row
-            for some in writer.collections.scan(where, CHUNK, MAX_ROWS)
-            for row in some
-            if row["edition"] == document.edition
-        ]
+        waiting[document.name] = document
+        passages += document.row.chunks
+        if passages >= MAX_ROWS:
+            _analyse_some(writer, waiting, weigh)
+            waiting, passages = {}, 0
+    _analyse_some(writer, waiting, weigh)
+
+
+def _analyse_some(
+    writer: MilvusWriter, documents: Mapping[str, StoredDocument], weigh: Weigh
+) -> None:
+    """The same for the passages of some documents by name, which are read together."""
+    if not documents:
+        return
+    found: defaultdict[str, list[Row]] = defaultdict(list)
+    for some in writer.collections.scan(f"document in {listed(documents)}", CHUNK, MAX_ROWS):
+        for row in some:
+            if row["edition"] == documents[row["document"]].edition:
+                found[row["document"]].append(row)
+    for name, rows in found.items():
         rows.sort(key=lambda row: int(row["position"]))
-        if not rows:
-            continue
         chunks = [NewChunk(row["page_at"], Span(row["start"], row["stop"]), "") for row in rows]
-        pages = writer.reader.pages_of(document)
+        pages = writer.reader.pages_of(documents[name])
         lengthened(writer.records, rows)
+        terms = analyse_chunks(documents[name].row.title, pages, chunks)
         changed = [
-            weighed({**row, **term_fields(row["text"], found)}, weigh)
-            for row, found in zip(
-                rows, analyse_chunks(document.row.title, pages, chunks), strict=True
-            )
+            weighed({**row, **term_fields(row["text"], one)}, weigh)
+            for row, one in zip(rows, terms, strict=True)
         ]
         writer.write_rows(changed, partial=True)
 

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
+from retriever.arrays import Keys
 from retriever.storage.backends.compounds import may_be_compound, terms_within
 from retriever.storage.backends.milvus import schema, weights
 from retriever.storage.backends.milvus.client import Row
@@ -74,8 +75,8 @@ class Reads(Protocol):
     def get(self, chunk_ids: Sequence[str]) -> list[Chunk]:
         """The chunks with these ids, in this order; unknown ids are left out."""
 
-    def sample_chunks(self, limit: int, *, embedded: bool = False) -> list[Chunk]:
-        """A stable sample."""
+    def sample_keys(self, limit: int, *, embedded: bool = False) -> Keys:
+        """The keys of a stable sample: (m,)."""
 
 
 @dataclass(eq=False, slots=True)
@@ -374,7 +375,7 @@ class MilvusVocabulary:
     def frequent_terms(self: _Reader, passages: int) -> Mapping[str, int]:
         """See `Vocabulary.frequent_terms`."""
         terms = self.terms
-        rows = terms.of_chunks([chunk.id for chunk in self.sample_chunks(passages)])
+        rows = terms.of_chunks([id_of(key) for key in self.sample_keys(passages).tolist()])
         counts: Counter[str] = Counter()
         for row in rows:
             counts.update(set(_terms(row)))

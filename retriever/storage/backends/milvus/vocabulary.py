@@ -24,8 +24,12 @@ from retriever.storage.backends.milvus.values import quoted, stored
 TERM, LONG, TOTALS = "term/", "long/", "meta/totals"
 _HASHED = "longterm/"
 
-FLUSH_TERMS = 20_000
-"""The dictionary is due to be written when so many terms have changed."""
+FLUSH_TERMS = 200_000
+"""The dictionary is due to be written when so many terms have changed: they are in memory.
+
+A term that is common changes with each batch of documents, so that a small number would have the
+whole dictionary written again and again.
+"""
 
 MAX_KNOWN = 1_000_000
 """The terms whose stored values a writer keeps in memory."""

@@ -28,7 +28,8 @@ def note(records: Records, chunk_ids: Iterable[str]) -> None:
 
 def take(records: Records) -> list[str]:
     """The passages that were asked for since the last call, the newest search's first."""
-    found = sorted(records.beginning(_PREFIX), key=lambda record: -record.number)
+    known = records.get(f"{_PREFIX}{at}" for at in range(_MOST))
+    found = sorted(known.values(), key=lambda record: -record.number)
     records.delete([record.id for record in found])
     return list(dict.fromkeys(id_ for record in found for id_ in json.loads(record.value)))
 

@@ -114,6 +114,7 @@ class MilvusWriter:
         self._terms = terms
         self._weigh = weigh
         self.loose = loose
+        self._saved: dict[str, Vectors] = {}  # raw vectors that this change stored, by key
 
     # Vectors
 
@@ -124,6 +125,7 @@ class MilvusWriter:
         new = {key: at for at, key in reversed(list(enumerate(keys))) if key not in known}
         rows = [{"key": stored(key), "raw": array[at]} for key, at in new.items()]
         self.collections.connection.upsert(self.collections.vectors, rows)
+        self._saved |= {key: array[at] for key, at in new.items()}
         self.loose.update(new)
 
     def attach(self, chunks: Mapping[int, str]) -> int:
@@ -149,12 +151,13 @@ class MilvusWriter:
         return len(changed)
 
     def _raw(self, keys: Collection[str]) -> dict[str, Vectors]:
-        """The raw vectors that are stored, by key."""
-        wanted = [stored(key) for key in keys if key]
+        """The raw vectors that are stored, by key; those that this change stored are not read."""
+        found = {key: self._saved[key] for key in keys if key in self._saved}
+        wanted = [stored(key) for key in keys if key and key not in found]
         if not wanted or not self.reader.has_passages():
-            return {}
+            return found
         connection, name = self.collections.connection, self.collections.vectors
-        return {
+        return found | {
             loaded(row["key"]): np.asarray(row["raw"], np.float32)
             for row in connection.get(name, wanted, ("key", "raw"))
         }
