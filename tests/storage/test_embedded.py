@@ -154,7 +154,7 @@ def test_the_database_of_another_program_is_refused(folder: Path) -> None:
 def test_a_newer_format_is_refused(folder: Path, backend: EmbeddedBackend) -> None:
     backend.close()
     with sqlite3.connect(folder / "catalog.sqlite") as connection:
-        connection.execute(f"PRAGMA user_version = {schema.HALF_MADE + 1}")
+        connection.execute(f"PRAGMA user_version = {schema.ADAPTED + 1}")
     connection.close()
     with pytest.raises(IndexStateError, match="newer version"):
         EmbeddedBackend.open(folder)
