@@ -28,6 +28,9 @@ from retriever.storage.adapter import BOTH, MAX_CONDITION
 TEMPERATURE = 0.05
 """τ: differences of cosines of this size matter."""
 
+TEMPERATURES = (0.04, 0.06, 0.09, 0.13, 0.2)
+"""Temperatures of which the best one judges a map."""
+
 BATCH = 128
 """Pairs in a step."""
 
@@ -40,10 +43,10 @@ RATE = 1e-4
 STEPS = 400
 """Largest number of steps."""
 
-EVERY = 10
+EVERY = 20
 """Steps between two looks at the validation part."""
 
-PATIENCE = 5
+PATIENCE = 4
 """Looks without a better ranking after which training ends."""
 
 POWERS = (0.25, 0.5)
@@ -144,26 +147,32 @@ class _Judged:
 def log_likelihood(examples: Examples, matrix: Vectors, both: bool) -> float:
     """How well a map ranks each pair's passage among the background and the hard negatives.
 
-    The mean logarithm of the softmax at the passage, as in training, over all of them at once; it
-    is smoother than a mean of ranks, which few examples leave to chance.
+    The mean logarithm of the softmax at the passage, over all of them at once, at the temperature
+    that is best for this map: a map that only spreads the cosines is not better. It is smoother
+    than a mean of ranks, which few examples leave to chance.
     """
     asked = normalise(examples.queries @ matrix.T)
     passages, background = examples.passages, examples.background
     if both:
         passages, background = (normalise(one @ matrix.T) for one in (passages, background))
-    among = np.exp((asked @ passages.T - 1) / TEMPERATURE)
+    among, everywhere = asked @ passages.T, asked @ background.T
+    query, passage = examples.pairs.T
+    own = among[query, passage].astype(np.float64)
     rows, columns = np.divmod(examples.answers, len(passages))
-    own = among[examples.pairs[:, 0], examples.pairs[:, 1]].astype(np.float64)
-    among[rows, columns] = 0
-    rest = among.sum(axis=1) + np.exp((asked @ background.T - 1) / TEMPERATURE).sum(axis=1)
-    return float(np.log(own / (own + rest[examples.pairs[:, 0]])).mean())
+    among[rows, columns] = -np.inf
+
+    def at(temperature: float) -> float:
+        rest = sum(np.exp((one - 1) / temperature).sum(axis=1) for one in (among, everywhere))
+        first = np.exp((own - 1) / temperature)
+        return float(np.log(first / (first + rest[query])).mean())
+
+    return max(map(at, TEMPERATURES))
 
 
 def _starts(examples: Examples, both: bool) -> Iterator[tuple[str, Vectors]]:
     """The maps that training may begin at, beside the identity, with their names."""
     for power in POWERS:
-        # On one side alone, both factors of the inner product are the query's.
-        yield f"whitening {power}", whitening(examples.background, power if both else 2 * power)
+        yield f"whitening {power}", whitening(examples.background, power)
     if not both:
         for weight in RIDGES:
             yield f"ridge {weight:g}", ridge(examples, weight)
