@@ -66,7 +66,7 @@ def read_questions(path: Path) -> list[LabelledQuestion]:
     """
     questions = []
     seen: set[str] = set()
-    for number, row in _read_jsonl(path):
+    for number, row in read_jsonl(path):
         text, name = row.get("query"), row.get("id", str(number))
         if not isinstance(text, str) or not text.strip():
             raise UsageError(f'{path}, line {number}: it needs a "query" that is not empty')
@@ -107,10 +107,11 @@ def _path_and_pages(entry: Any) -> tuple[str, list[int]]:
     return (file, listed) if isinstance(file, str) and right else ("", [])
 
 
-def read_beir(folder: Path) -> RetrievalDataset:
+def read_beir(folder: Path, split: str = "") -> RetrievalDataset:
     """Read a folder with `corpus.jsonl`, `queries.jsonl` and `qrels.tsv` (or `qrels/test.tsv`).
 
-    Queries without judgements, and judgements of unknown queries, are ignored.
+    With a `split` the judgements are those of `qrels/SPLIT.tsv` (or `qrels.tsv`, if the folder has
+    no splits). Queries without judgements, and judgements of unknown queries, are ignored.
     """
     if not folder.is_dir():
         raise UsageError(f"{folder} is not a folder; give one with corpus.jsonl and queries.jsonl")
@@ -119,7 +120,7 @@ def read_beir(folder: Path) -> RetrievalDataset:
         for row in _read_beir_jsonl(folder / "corpus.jsonl")
     }
     queries = {row["_id"]: row["text"] for row in _read_beir_jsonl(folder / "queries.jsonl")}
-    judged = _read_qrels(_qrels_file(folder))
+    judged = _read_qrels(_qrels_file(folder, split))
     qrels = {query: judged[query] for query in queries if query in judged}
     if not qrels:
         raise UsageError(f"no query of {folder / 'queries.jsonl'} has a judgement in its qrels")
@@ -146,11 +147,12 @@ def read_sentence_pairs(path: Path) -> list[SentencePair]:
     return pairs
 
 
-def _qrels_file(folder: Path) -> Path:
-    for path in (folder / "qrels.tsv", folder / "qrels" / "test.tsv"):
+def _qrels_file(folder: Path, split: str) -> Path:
+    whole, part = folder / "qrels.tsv", folder / "qrels" / f"{split or 'test'}.tsv"
+    for path in (part, whole) if split else (whole, part):
         if path.is_file():
             return path
-    raise UsageError(f"{folder} has neither qrels.tsv nor qrels/test.tsv")
+    raise UsageError(f"{folder} has neither qrels.tsv nor qrels/{part.name}")
 
 
 def _read_qrels(path: Path) -> dict[str, dict[str, float]]:
@@ -167,7 +169,7 @@ def _read_qrels(path: Path) -> dict[str, dict[str, float]]:
 def _read_beir_jsonl(path: Path) -> Iterator[dict[str, Any]]:
     """Each line's object, with the strings `_id` (unique) and `text`."""
     seen: set[str] = set()
-    for number, row in _read_jsonl(path):
+    for number, row in read_jsonl(path):
         if not all(isinstance(row.get(name), str) for name in ("_id", "text")):
             raise UsageError(f'{path}, line {number}: it needs the strings "_id" and "text"')
         if not isinstance(row.get("title") or "", str):
@@ -182,7 +184,7 @@ def _refuse_twice(name: str, seen: set[str], path: Path, line: int) -> None:
     seen.add(name)
 
 
-def _read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Each line's number and object; an empty object for any other JSON value."""
     for number, line in _lines(path):
         try:
@@ -199,17 +201,20 @@ def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """The non-empty lines, without line ends, with their numbers from 1."""
+    """The non-empty lines, without line ends, with their numbers from 1; one at a time."""
+    before = 0
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        with path.open("rb") as file:
+            # Only at line feeds: a sentence may contain a U+2028 or a form feed.
+            for number, line in enumerate(file, 1):
+                text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+                before += len(line)
+                if text.strip():
+                    yield number, text.removesuffix("\n").removesuffix("\r")
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
-        raise UsageError(f"{path} is not UTF-8 text (byte {error.start})") from error
-    # Only at line feeds: a sentence may contain a U+2028 or a form feed.
-    for number, line in enumerate(text.split("\n"), 1):
-        if line.strip():
-            yield number, line.removesuffix("\r")
+        raise UsageError(f"{path} is not UTF-8 text (byte {before + error.start})") from error
 
 
 def _number(field: str, path: Path, line: int) -> float:
@@ -228,6 +233,7 @@ __all__ = [
     "RetrievalDataset",
     "SentencePair",
     "read_beir",
+    "read_jsonl",
     "read_questions",
     "read_sentence_pairs",
 ]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+from retriever.evaluation.runs import digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,4 +31,28 @@ class Pair:
     id: str = ""
 
 
-__all__ = ["Pair", "Passage"]
+@dataclass(frozen=True, slots=True)
+class PairData:
+    """Pairs of one kind, scored or not, and the passages that a search can find, by id.
+
+    Every passage of a pair has an id and is in `corpus`. Pairs of one query are several `pairs`
+    with the same text. `notes` are sentences for the user: what was left out, and why.
+    """
+
+    pairs: Sequence[Pair]
+    corpus: Mapping[str, Passage]
+    name: str
+    notes: tuple[str, ...] = ()
+
+    @property
+    def scored(self) -> bool:
+        """Whether the pairs are sentences with a similarity rated by people."""
+        return bool(self.pairs) and self.pairs[0].score is not None
+
+
+def passage_id(text: str, title: str = "") -> str:
+    """The id of a passage without one: 24 hex digits of a hash of its title and text."""
+    return digest([title, text])
+
+
+__all__ = ["Pair", "PairData", "Passage", "passage_id"]
