@@ -264,9 +264,9 @@ def loss_and_gradient(
     loss = float(-np.log(np.maximum(chances[own, own], 1e-30)).mean())
     chances[own, own] -= 1
     slope = chances / (scale * count)
-    gradient = _through_unit(slope @ mapped, asked, asked_lengths).T @ queries
+    gradient: NDArray[Float] = _through_unit(slope @ mapped, asked, asked_lengths).T @ queries
     if lengths is not None:
-        gradient = gradient + _through_unit(slope.T @ asked, mapped, lengths).T @ candidates
+        gradient += _through_unit(slope.T @ asked, mapped, lengths).T @ candidates
     return loss, gradient
 
 
@@ -285,4 +285,4 @@ def _through_unit(
     return found
 
 
-__all__ = ["Examples", "Fitted", "fit_map", "loss_and_gradient", "log_likelihood"]
+__all__ = ["Examples", "Fitted", "fit_map", "log_likelihood", "loss_and_gradient"]
