@@ -38,6 +38,7 @@ from retriever.interface.commands.output import (
 )
 from retriever.interface.commands.searching import run_explain, run_search
 from retriever.interface.commands.serving import run_mcp, run_serve
+from retriever.interface.commands.tuning import run_tune
 from retriever.interface.commands.upkeep import run_backup, run_compact, run_restore
 from retriever.interface.commands.verifying import run_verify
 from retriever.interface.commands.watching import run_watch
@@ -130,6 +131,7 @@ COMMANDS = {
     "eval retrieval": run_eval_retrieval,
     "eval queries": run_eval_queries,
     "eval models": run_eval_models,
+    "tune": run_tune,
     "embed": run_embed,
     "info": run_info,
     "backup": run_backup,

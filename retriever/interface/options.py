@@ -95,6 +95,7 @@ def make_parser(run: Mapping[str, Run]) -> argparse.ArgumentParser:
     _add_serve(commands, run)
     _add_mcp(commands, run)
     _add_eval(commands, run)
+    _add_tune(commands, run)
     _add_embed(commands, run)
     info = _command(
         commands, "info", run["info"], "show what is in an index: counts, model, sizes, last run"
@@ -745,6 +746,53 @@ def _add_eval(commands: Commands, run: Mapping[str, Run]) -> None:
     )
     _run_options(models)
     _device_options(models.add_argument_group("model"))
+
+
+def _add_tune(commands: Commands, run: Mapping[str, Run]) -> None:
+    parser = _command(
+        commands, "tune", run["tune"], "adapt an index to questions and answers, or to itself"
+    )
+    parser.add_argument("place", metavar="INDEX", help="folder of the index, or its address")
+    parser.add_argument(
+        "--adapter",
+        nargs="?",
+        const="on",
+        metavar="off",
+        help="fit a linear map to the stored vectors and keep it if it helps; off removes it",
+    )
+    parser.add_argument(
+        "--pairs",
+        metavar="PATH",
+        help="questions with their answers: a file of JSON lines or a folder in the format of BEIR "
+        "(default: sentences of the index have to find their passages)",
+    )
+    parser.add_argument(
+        "--side",
+        choices=("query", "both"),
+        default="query",
+        help="map queries alone, or queries and passages (default query)",
+    )
+    parser.add_argument(
+        "--held-out",
+        type=float,
+        default=0.2,
+        metavar="SHARE",
+        help="share of the questions, or of the documents, that measures the map (default 0.2)",
+    )
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        default=5.0,
+        metavar="N",
+        help="time for embedding and training (default 5)",
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="(default 0)")
+    _device_options(parser.add_argument_group("model"))
+    parser.epilog = (
+        "The passages are not embedded again. What is held out is searched for with and without "
+        "the map; unless dense or hybrid search is better there by more than noise, and none is "
+        "worse, the index stays as it is, byte for byte. Explanations stay exact."
+    )
 
 
 def _run_options(parser: argparse.ArgumentParser) -> None:

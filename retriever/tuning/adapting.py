@@ -378,10 +378,10 @@ def _own_task(
     validation = [others[at] for at in sorted(valid)]
     training = [at for at in others if at not in set(validation)]
     measured = sorted(held)[:MAX_MEASURED]
-    if len(measured) < LEAST or len(validation) < LEAST or len(training) < LEAST:
+    if len(measured) < LEAST or len(validation) < LEAST // 2 or len(training) < LEAST:
         raise UsageError(
-            f"the index has only {len(items)} passages that a sentence can be removed from; at "
-            f"least {int(LEAST / min(held_out, VALIDATION)) + LEAST} are needed"
+            f"the index has only {len(items)} passages that a sentence can be removed from; about "
+            f"{int(1.5 * LEAST / min(held_out, 1 - held_out))} are needed"
         )
     calibrated = now.calibration.passage(rests)
 

@@ -161,10 +161,9 @@ def _nearest(queries: Vectors, pool: Pool) -> list[Integers]:
     count = min(4 * NEGATIVES, len(pool.vectors))
     found: list[Integers] = []
     for start in range(0, len(queries), _BLOCK):
-        scores = queries[start : start + _BLOCK] @ pool.vectors.T
-        some: Integers = np.argpartition(-scores, count - 1, axis=1)[:, :count].astype(np.int64)
-        order = np.argsort(-np.take_along_axis(scores, some, 1), axis=1, kind="stable")
-        found += list(np.take_along_axis(some, order, 1))
+        for scores in queries[start : start + _BLOCK] @ pool.vectors.T:
+            some = np.argpartition(-scores, count - 1)[:count].astype(np.int64)
+            found.append(some[np.argsort(-scores[some], kind="stable")])
     return found
 
 
