@@ -215,7 +215,7 @@ def test_what_cannot_be_tuned_is_said(tmp_path: Path, index: Index) -> None:
     rated = PairData([Pair("a", Passage("b", id="b"), score=1.0)], {}, "rated")
     with pytest.raises(UsageError, match="rated sentences"):
         tune_adapter(index, rated)
-    with pytest.raises(UsageError, match="only 0 passages .* about 150 are needed"):
+    with pytest.raises(UsageError, match=r"only 0 passages .* about 150 are needed"):
         tune_adapter(index)
     for options in ({"side": "left"}, {"held_out": 1.0}, {"minutes": 0.0}):
         with pytest.raises(UsageError):

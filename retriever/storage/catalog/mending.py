@@ -196,10 +196,10 @@ class _Mending:
         elif name == "dimension" and (dimension := self._dimension()):
             self._writer.set_meta(name, dimension)
         elif name == ADAPTER:
-            # Vectors were made with it, and what was fitted was fitted to it.
-            for table in ("calibration", "snapshots"):
-                self._connection.execute(f"DELETE FROM {table}")
+            # The vector file was made with it, and what was fitted was fitted to it.
             self._writer.set_meta(name, None)
+            self._writer.set_vector_file(None)
+            self._connection.execute("DELETE FROM calibration")
             self._mended.lost_means = True
             self._mended.lost_settings.append(name)
         elif name == fulltext.ANALYSER:
