@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retriever.arrays import Float, Integers, Mask, Vectors, normalise
-from retriever.storage.adapter import BOTH, MAX_CONDITION
+from retriever.storage.adapter import BOTH
 
 TEMPERATURE = 0.05
 """τ: differences of cosines of this size matter."""
@@ -54,6 +54,10 @@ POWERS = (0.25, 0.5)
 
 RIDGES = (30.0, 100.0)
 """Weights of the identity in the regressions that training may begin at, in pairs."""
+
+MOST_UNEVEN = 100.0
+"""Largest condition number of a trained map: it also says how much more a vector's rounding counts
+in an explanation."""
 
 _LEAST_VARIANCE = 0.05  # added to the variances of a whitening, relative to their mean
 _BETAS = 0.9, 0.999
@@ -139,7 +143,7 @@ class _Judged:
     def offer(self, name: str, step: int, matrix: Vectors) -> None:
         """Take a map if it is better, and can be inverted."""
         value = log_likelihood(self._examples, matrix, self._both)
-        if value > self.best_value and np.linalg.cond(matrix) < MAX_CONDITION / 2:
+        if value > self.best_value and np.linalg.cond(matrix) < MOST_UNEVEN:
             self.name, self.step, self.matrix = name, step, matrix.copy()
             self.best_value = value
 

@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 
 from retriever import Document, Index, Page
-from retriever.interface.cli import main
+from retriever.interface.cli import COMMANDS, main
+from retriever.interface.options import make_parser
 from retriever.searching.options import Marked
 from retriever.searching.steering import Steering
-from retriever.storage.adapter import Adapter
-from retriever.tuning.adapting import remove_adapter, tune_adapter
+from retriever.storage.adapter import QUERY, Adapter
+from retriever.tuning.adapting import HELD_OUT, MINUTES, remove_adapter, tune_adapter
 from retriever.tuning.pairs import Pair, PairData, Passage
 from retriever.tuning.trial import trial
 from retriever.types import IndexStateError, UsageError
@@ -225,6 +226,8 @@ def test_what_cannot_be_tuned_is_said(tmp_path: Path, index: Index) -> None:
 def test_pairs_are_found_by_their_text_and_the_command_says_what_it_does(
     made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    usual = make_parser(COMMANDS).parse_args(["tune", "x", "--adapter"])
+    assert (usual.side, usual.held_out, usual.minutes) == (QUERY, HELD_OUT, MINUTES)
     folder = str(copytree(made, tmp_path / "index"))
     monkeypatch.setattr("retriever.index.load_own", lambda *_, **__: FakeEmbedder(DIM))
     lines = [
