@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from retriever.arrays import Vectors, normalise
+from retriever.arrays import DoubleVectors, Vectors, normalise
 from retriever.types import UsageError
 
 QUERY, BOTH = "query", "both"
@@ -28,6 +28,9 @@ SIDES = (QUERY, BOTH)
 
 MAX_CONDITION = 1e3
 """The largest condition number of a map: single precision then keeps four digits of an inverse."""
+
+
+_ITERATIONS = 40
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,10 +61,9 @@ class Adapter:
         stored = np.ascontiguousarray(matrix, dtype=np.float32)
         if stored.ndim != 2 or stored.shape[0] != stored.shape[1]:
             raise UsageError(f"an adapter is a square matrix; this has the shape {stored.shape}")
-        exact = stored.astype(np.float64)
-        if not np.isfinite(exact).all() or not np.linalg.cond(exact) <= MAX_CONDITION:
+        inverse, condition = inverted(stored)
+        if not condition <= MAX_CONDITION:
             raise UsageError("this adapter maps different directions to one; it cannot be used")
-        inverse: Vectors = np.linalg.inv(exact).astype(np.float32)
         return cls(side, stored, inverse, dict(facts or {}), dict(before or {}))
 
     @property
@@ -87,11 +89,15 @@ class Adapter:
         return normalise(self.inverse @ np.asarray(direction, dtype=np.float32))
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values, from which the map comes back to the last bit."""
+        """Plain JSON values, from which the map comes back to the last bit.
+
+        The inverse is among them: to compute it takes longer than a search.
+        """
         return {
             "side": self.side,
             "dimension": self.dimension,
-            "matrix": base64.b64encode(self.matrix.astype("<f4").tobytes()).decode(),
+            "matrix": _encoded(self.matrix),
+            "inverse": _encoded(self.inverse),
             "facts": dict(self.facts),
             "before": dict(self.before),
         }
@@ -99,24 +105,65 @@ class Adapter:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Adapter:
         """The inverse of `to_json`. Raises UsageError for another form."""
-        if not is_adapter(value):
-            raise UsageError("this is no adapter")
-        size = int(value["dimension"])
-        flat = np.frombuffer(base64.b64decode(value["matrix"]), "<f4").astype(np.float32)
-        return cls.of(value["side"], flat.reshape(size, size), value["facts"], value["before"])
+        if is_adapter(value):
+            size = int(value["dimension"])
+            matrix, inverse = (_decoded(value[name], size) for name in ("matrix", "inverse"))
+            if np.isfinite(matrix).all() and np.isfinite(inverse).all():
+                return cls(value["side"], matrix, inverse, value["facts"], value["before"])
+        raise UsageError("this is no adapter")
+
+
+def inverted(matrix: Vectors) -> tuple[Vectors, float]:
+    """The inverse of a map (dim, dim), and its condition number; infinity if there is none.
+
+    The largest singular values of both come from power iterations: a whole decomposition of 1,024
+    dimensions takes seconds.
+    """
+    exact = matrix.astype(np.float64)
+    if not np.isfinite(exact).all():
+        return matrix, np.inf
+    try:
+        inverse: DoubleVectors = np.linalg.inv(exact).astype(np.float64)
+    except np.linalg.LinAlgError:
+        return matrix, np.inf
+    return inverse.astype(np.float32), _largest(exact) * _largest(inverse)
+
+
+def _largest(matrix: DoubleVectors) -> float:
+    """The largest singular value, to about a percent."""
+    vector: DoubleVectors = np.random.default_rng(0).standard_normal(len(matrix))
+    for _ in range(_ITERATIONS):
+        vector = matrix.T @ (matrix @ vector)
+        vector /= np.linalg.norm(vector) or 1.0
+    return float(np.linalg.norm(matrix @ vector))
+
+
+def _encoded(matrix: Vectors) -> str:
+    return base64.b64encode(matrix.astype("<f4").tobytes()).decode()
+
+
+def _decoded(text: str, size: int) -> Vectors:
+    """A matrix (size, size). Raises UsageError for another text."""
+    try:
+        flat = np.frombuffer(base64.b64decode(text, validate=True), "<f4")
+        return flat.astype(np.float32).reshape(size, size)
+    except ValueError:
+        raise UsageError("this is no adapter") from None
 
 
 def is_adapter(value: Any) -> bool:
     """Whether a JSON value has the form of a stored adapter."""
     if not isinstance(value, Mapping):
         return False
-    size, matrix = value.get("dimension"), value.get("matrix")
-    if not (type(size) is int and size > 0 and isinstance(matrix, str)):
+    size = value.get("dimension")
+    if type(size) is not int or size < 1:
         return False
+    length = 4 * -(-4 * size * size // 3)
+    matrices = (value.get("matrix"), value.get("inverse"))
     objects = (value.get("facts"), value.get("before"))
     return (
         value.get("side") in SIDES
-        and len(matrix) == 4 * -(-4 * size * size // 3)
+        and all(isinstance(one, str) and len(one) == length for one in matrices)
         and all(isinstance(one, Mapping) for one in objects)
     )
 
@@ -140,6 +187,7 @@ __all__ = [
     "SIDES",
     "Adapter",
     "adapter_facts",
+    "inverted",
     "is_adapter",
     "same_adapter",
 ]

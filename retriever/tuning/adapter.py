@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retriever.arrays import Float, Integers, Mask, Vectors, normalise
-from retriever.storage.adapter import BOTH
+from retriever.storage.adapter import BOTH, inverted
 
 TEMPERATURE = 0.05
 """τ: differences of cosines of this size matter."""
@@ -143,7 +143,7 @@ class _Judged:
     def offer(self, name: str, step: int, matrix: Vectors) -> None:
         """Take a map if it is better, and can be inverted."""
         value = log_likelihood(self._examples, matrix, self._both)
-        if value > self.best_value and np.linalg.cond(matrix) < MOST_UNEVEN:
+        if value > self.best_value and inverted(matrix)[1] < MOST_UNEVEN:
             self.name, self.step, self.matrix = name, step, matrix.copy()
             self.best_value = value
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from retriever.arrays import centred, normalise, shrunk_mean
-from retriever.storage.adapter import Adapter, is_adapter, same_adapter
+from retriever.storage.adapter import Adapter, inverted, is_adapter, same_adapter
 from retriever.storage.calibration import Calibration
 from retriever.types import UsageError
 
@@ -116,8 +116,18 @@ def test_an_adapter_maps_what_is_left_of_one_side_or_both(side: str) -> None:
     np.testing.assert_allclose(means.map_query(parts).sum(axis=0), whole, atol=1e-12)
     again = Adapter.from_json(adapter.to_json())
     np.testing.assert_array_equal(again.matrix, adapter.matrix)
+    np.testing.assert_array_equal(again.inverse, adapter.inverse)
     assert same_adapter(again, adapter)
     assert not same_adapter(None, adapter)
+
+
+def test_the_condition_of_a_map_is_that_of_its_singular_values() -> None:
+    rng = np.random.default_rng(10)
+    for spread in (0.01, 0.1, 0.5):
+        matrix = (np.eye(40) + spread * rng.normal(size=(40, 40))).astype(np.float32)
+        inverse, condition = inverted(matrix)
+        assert condition == pytest.approx(np.linalg.cond(matrix.astype(np.float64)), rel=0.03)
+        np.testing.assert_allclose(matrix @ inverse, np.eye(40), atol=1e-4)
 
 
 def test_a_map_that_cannot_be_used_is_refused() -> None:
@@ -130,8 +140,20 @@ def test_a_map_that_cannot_be_used_is_refused() -> None:
         Adapter.of("passage", np.eye(3))
     whole = Adapter.of("query", np.eye(3)).to_json()
     assert is_adapter(whole)
-    for name, value in (("side", "none"), ("dimension", 4), ("matrix", "AAAA"), ("facts", None)):
+    for name, value in (
+        ("side", "none"),
+        ("dimension", 4),
+        ("matrix", "AAAA"),
+        ("inverse", 1),
+        ("facts", None),
+    ):
         assert not is_adapter({**whole, name: value})
         with pytest.raises(UsageError, match="no adapter"):
             Adapter.from_json({**whole, name: value})
     assert not is_adapter([])
+    for text in (
+        "~" * len(whole["matrix"]),
+        Adapter.of("query", np.eye(3)).to_json()["matrix"][:-4] + "====",
+    ):
+        with pytest.raises(UsageError, match="no adapter"):
+            Adapter.from_json({**whole, "matrix": text})
