@@ -118,6 +118,75 @@ def compare_over_sets(
     )
 
 
+def compare_correlations(
+    gold: ArrayLike,
+    first: ArrayLike,
+    second: ArrayLike,
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = SEED,
+) -> PairedComparison:
+    """Compare two lists of similarities, (n,) each, by Spearman's correlation with `gold` (n,).
+
+    Items are resampled, and ranked anew in each sample. The difference is within -2 to 2; it is nan
+    where a correlation is undefined, and then within noise. Raises ValueError when lengths differ.
+    """
+    differences = _differences(first, second)
+    columns = np.array([np.asarray(gold, dtype=np.float64), first, second], dtype=np.float64)
+    ordered = columns[:, np.lexsort(columns)]
+    count = len(differences)
+    mean = float(_rank_differences(ordered, np.ones((1, count)))[0]) if count else math.nan
+    if not math.isfinite(mean):
+        return PairedComparison(Interval(mean, mean, mean), Verdict.WITHIN_NOISE, count)
+    draw, found = np.random.default_rng(seed), np.empty(resamples)
+    block = max(1, _BLOCK // count)
+    for start in range(0, resamples, block):
+        part = found[start : start + block]
+        drawn = draw.integers(0, count, (len(part), count)) + count * np.arange(len(part))[:, None]
+        times = np.bincount(drawn.ravel(), minlength=len(part) * count).reshape(len(part), count)
+        part[:] = np.nan_to_num(_rank_differences(ordered, times))
+    return _with_verdict([differences], _percentile_interval(mean, found))
+
+
+def _rank_differences(
+    columns: NDArray[np.float64], times: NDArray[np.integer] | NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """corr(gold, first) - corr(gold, second) of samples with each item so many `times`: (r,).
+
+    `columns` are gold, first and second, (3, n); `times` is (r, n).
+    """
+    gold, one, other = (_centred_ranks(column, times) for column in columns)
+    return _correlations(gold, one, times) - _correlations(gold, other, times)
+
+
+def _correlations(
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    times: NDArray[np.integer] | NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """The correlations of centred values (r, n), each item so many `times`: (r,); nan for none."""
+    length = np.sqrt((times * x * x).sum(axis=1) * (times * y * y).sum(axis=1))
+    found = np.full(len(length), np.nan)
+    np.divide((times * x * y).sum(axis=1), length, out=found, where=length > 0)
+    return found
+
+
+def _centred_ranks(
+    values: NDArray[np.float64], times: NDArray[np.integer] | NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Ranks of `values` (n,), each so many `times` (r, n), minus their mean: (r, n).
+
+    Equal values have their mean rank.
+    """
+    distinct, group = np.unique(values, return_inverse=True)
+    order = np.argsort(group, kind="stable")
+    last = np.searchsorted(group[order], np.arange(len(distinct)), side="right") - 1
+    upto = np.cumsum(times[:, order], axis=1)[:, last]
+    before = np.concatenate([np.zeros((len(times), 1)), upto[:, :-1]], axis=1)
+    middle = (before + upto + 1) / 2
+    return middle[:, group] - (upto[:, -1:] + 1) / 2
+
+
 def _differences(first: ArrayLike, second: ArrayLike) -> NDArray[np.float64]:
     ours, theirs = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
     if ours.shape != theirs.shape or ours.ndim != 1:
@@ -162,6 +231,7 @@ __all__ = [
     "PairedComparison",
     "Verdict",
     "compare",
+    "compare_correlations",
     "compare_over_sets",
     "interval",
     "interval_over_sets",

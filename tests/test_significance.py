@@ -13,10 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retriever import significance
+from retriever.evaluation.metrics import spearman
 from retriever.significance import (
     MIN_DIFFERENCES,
     Verdict,
     compare,
+    compare_correlations,
     compare_over_sets,
     interval,
     interval_over_sets,
@@ -150,3 +152,36 @@ def test_sets_are_compared_query_by_query() -> None:
     assert math.isnan(interval_over_sets([[1.0], []]).mean)
     with pytest.raises(ValueError, match="shorter"):
         compare_over_sets([[1.0]], [])
+
+
+def test_correlations_are_resampled_as_in_a_naive_loop() -> None:
+    draw = np.random.default_rng(7)
+    gold = draw.integers(0, 6, 40) / 2  # with ties
+    first, second = gold + draw.normal(0, 1, 40), gold + draw.normal(0, 3, 40)
+    first[:9] = 1.0
+    found = compare_correlations(gold, first, second, resamples=200, seed=3)
+    order = sorted(range(40), key=lambda at: (second[at], first[at], gold[at]))
+    columns = np.array([gold, first, second])[:, order]
+    again, differences = np.random.default_rng(3), []
+    for row in again.integers(0, 40, (200, 40)):
+        a, b, c = columns[:, row]
+        differences.append(spearman(a, b) - spearman(a, c))
+    low, high = np.quantile(differences, [0.025, 0.975])
+    assert found.difference.mean == pytest.approx(spearman(gold, first) - spearman(gold, second))
+    assert (found.difference.low, found.difference.high) == pytest.approx((low, high))
+    assert found.verdict is Verdict.BETTER
+    assert found.queries == 40
+    backwards = list(reversed(range(40)))
+    assert found == compare_correlations(
+        gold[backwards], first[backwards], second[backwards], resamples=200, seed=3
+    )
+
+
+def test_a_correlation_that_is_undefined_decides_nothing() -> None:
+    for gold in ([], [1.0], [2.0] * 9):
+        values = list(range(len(gold)))
+        found = compare_correlations(gold, values, values[::-1])
+        assert found.verdict is Verdict.WITHIN_NOISE
+        assert math.isnan(found.difference.mean)
+    with pytest.raises(ValueError, match="different queries"):
+        compare_correlations([1.0], [1.0], [1.0, 2.0])

@@ -76,6 +76,17 @@ class Judge(Protocol):
 
 
 @runtime_checkable
+class SentenceEmbedder(RetrievalEmbedder, Protocol):
+    """What evaluating the similarity of sentences needs of an embedder."""
+
+    def embed_sentences(self, texts: Sequence[str]) -> Vectors:
+        """Raw unit vectors of sentences to be compared with each other: (n, dim) float32."""
+
+    def general_mean(self, template: str | Sequence[str]) -> Vectors:
+        """The mean vector of general texts in a prompt: (dim,)."""
+
+
+@runtime_checkable
 class AttributionEmbedder(Protocol):
     """What explanations need of an embedder."""
 
@@ -91,4 +102,11 @@ class SharedTokenizer(Protocol):
         """The tokenizer of `token_spans`, as `tokenizers.Tokenizer.from_str` reads it."""
 
 
-__all__ = ["AttributionEmbedder", "Embedder", "Judge", "RetrievalEmbedder", "SharedTokenizer"]
+__all__ = [
+    "AttributionEmbedder",
+    "Embedder",
+    "Judge",
+    "RetrievalEmbedder",
+    "SentenceEmbedder",
+    "SharedTokenizer",
+]

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from retriever.evaluation.datasets import RetrievalDataset
@@ -49,21 +49,32 @@ def known_item_dataset(
     if passages < MIN_SENTENCES:
         raise UsageError(f"a comparison needs at least {MIN_SENTENCES} passages, not {passages}")
     chosen = _sample(path, passages, progress)
-    corpus = {name: (title, text) for name, title, text in chosen}
-    whole = [" ".join(text.split()) for _, _, text in chosen]
+    found = known_items(chosen)
+    if len(found.queries) < MIN_SENTENCES:
+        raise UsageError(
+            f"{str(path)!r} has too little text to compare models on: {len(found.queries)} "
+            f"sentences can be asked, {MIN_SENTENCES} are needed"
+        )
+    return found
+
+
+def known_items(
+    passages: Sequence[Passage], *, most: int = MAX_SENTENCES, others: Sequence[str] = ()
+) -> RetrievalDataset:
+    """The data set of these passages: the first `most` that have a usable sentence are asked for.
+
+    A sentence that also occurs in another passage, or in one of the texts `others`, is not asked.
+    """
+    corpus = {name: (title, text) for name, title, text in passages}
+    whole = [" ".join(text.split()) for text in (*(text for _, _, text in passages), *others)]
     queries: dict[str, str] = {}
     for name, (title, text) in list(corpus.items()):
-        if len(queries) == MAX_SENTENCES:
+        if len(queries) == most:
             break
         for sentence, rest in cloze_questions(text):
             if sum(sentence in other for other in whole) == 1:  # it occurs in one passage only
                 queries[name], corpus[name] = sentence, (title, rest)
                 break
-    if len(queries) < MIN_SENTENCES:
-        raise UsageError(
-            f"{str(path)!r} has too little text to compare models on: {len(queries)} sentences "
-            f"can be asked, {MIN_SENTENCES} are needed"
-        )
     return RetrievalDataset(corpus, queries, {name: {name: 1.0} for name in queries})
 
 
@@ -108,4 +119,4 @@ def _passages(document: Document) -> Iterator[Passage]:
         yield f"{document.path}#{number}", document.title, text
 
 
-__all__ = ["MAX_SENTENCES", "MIN_SENTENCES", "PASSAGES", "known_item_dataset"]
+__all__ = ["MAX_SENTENCES", "MIN_SENTENCES", "PASSAGES", "known_item_dataset", "known_items"]

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
+from retriever.arrays import Scores
 from retriever.embedding.aligned_wva import AlignedWVA
+from retriever.embedding.protocols import SentenceEmbedder
 from retriever.embedding.sentence_map import sentence_map
-from retriever.evaluation.datasets import read_sentence_pairs
+from retriever.evaluation.datasets import SentencePair, read_sentence_pairs
 from retriever.evaluation.metrics import spearman
 from retriever.evaluation.vectors import cached_vectors
 
@@ -26,21 +28,11 @@ class STSResult:
     spearman_raw: float
 
 
-def evaluate_sts(embedder: AlignedWVA, path: Path) -> STSResult:
+def evaluate_sts(embedder: SentenceEmbedder, path: Path) -> STSResult:
     """STS on a file with the columns score, sentence1, sentence2."""
     pairs = read_sentence_pairs(path)
-    texts = list(dict.fromkeys(text for pair in pairs for text in (pair.first, pair.second)))
-    raw = cached_vectors(embedder, "sentence", texts, embedder.embed_sentences)
-    prior = embedder.general_mean(embedder.settings.prompts.sentence)
-    calibrated = sentence_map(raw, prior).apply(raw)
     gold = [pair.score for pair in pairs]
-    place = {text: number for number, text in enumerate(texts)}
-    first = [place[pair.first] for pair in pairs]
-    second = [place[pair.second] for pair in pairs]
-    scores = [
-        100 * spearman(gold, np.sum(vectors[first] * vectors[second], axis=1))
-        for vectors in (calibrated, raw)
-    ]
+    scores = [100 * spearman(gold, found) for found in sentence_cosines(embedder, pairs)]
     return STSResult(
         path=str(path),
         pooling=embedder.settings.pooling,
@@ -48,6 +40,21 @@ def evaluate_sts(embedder: AlignedWVA, path: Path) -> STSResult:
         spearman=round(scores[0], 2),
         spearman_raw=round(scores[1], 2),
     )
+
+
+def sentence_cosines(
+    embedder: SentenceEmbedder, pairs: Sequence[SentencePair]
+) -> tuple[Scores, Scores]:
+    """The cosine of each pair's sentences: (n,) calibrated on all of them, and (n,) raw."""
+    texts = list(dict.fromkeys(text for pair in pairs for text in (pair.first, pair.second)))
+    raw = cached_vectors(embedder, "sentence", texts, embedder.embed_sentences)
+    prior = embedder.general_mean(embedder.settings.prompts.sentence)
+    calibrated = sentence_map(raw, prior).apply(raw)
+    place = {text: number for number, text in enumerate(texts)}
+    first = [place[pair.first] for pair in pairs]
+    second = [place[pair.second] for pair in pairs]
+    one, other = (np.sum(vectors[first] * vectors[second], axis=1) for vectors in (calibrated, raw))
+    return one, other
 
 
 def compare_poolings(
@@ -64,4 +71,4 @@ def compare_poolings(
             yield evaluate_sts(each, path)
 
 
-__all__ = ["STSResult", "compare_poolings", "evaluate_sts"]
+__all__ = ["STSResult", "compare_poolings", "evaluate_sts", "sentence_cosines"]

@@ -12,7 +12,7 @@ index. This module gets a snapshot and a query vector; it does not make either.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -130,6 +130,22 @@ def query_feedback(
         share,
     )
     return Feedback(added, *rocchio(vector, nearest, snapshot.calibration, share))
+
+
+def hybrid_scores(
+    snapshot: Snapshot, query: str, vector: Vectors, chunk_ids: Sequence[str]
+) -> DoubleScores:
+    """The scores that a hybrid search with feedback gives these chunks, wherever they rank: (n,).
+
+    `vector`: the query's raw one, (dim,). Tables of contents are not lowered.
+    """
+    again = query_feedback(snapshot, query, vector)
+    asked, added = (vector, None) if again is None else (again.vector, again.expansion)
+    dense, keyword = snapshot.dense(asked, 1), snapshot.keyword(query, 1, expansion=added)
+    near = dense.standardised(snapshot.dense_scores(asked, chunk_ids))
+    words = keyword.standardised(snapshot.keyword_scores(query, chunk_ids, expansion=added))
+    total: DoubleScores = snapshot.dense_weight * near + words
+    return total
 
 
 def _with_query_scores(

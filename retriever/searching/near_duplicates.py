@@ -19,12 +19,15 @@ of English, German, French, Spanish, Chinese and Japanese.
 
 from __future__ import annotations
 
+import math
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Generic, TypeVar
+
+import numpy as np
 
 from retriever.text.unsegmented import HANGUL_SYLLABLES, UNSEGMENTED
 
@@ -135,4 +138,52 @@ class FingerprintIndex(Generic[Owner]):
         self._owners = [new if owner is old else owner for owner in self._owners]
 
 
-__all__ = ["MIN_CONTAINMENT", "MIN_LENGTH_RATIO", "Fingerprint", "FingerprintIndex", "fingerprint"]
+def repeating_pairs(texts: Sequence[str]) -> list[tuple[int, int]]:
+    """All (i, j), i ≠ j, of which text i is a near-duplicate of text j; sorted.
+
+    Of a text that repeats another one, at most 5 % of the shingles are missing there. So one of any
+    more of them is there, and the rarest are looked up (a prefix filter). What they find is
+    compared in full.
+
+    >>> repeating_pairs(["We pay now.", "Somebody else.", "we pay NOW"])
+    []
+    >>> repeating_pairs(["We must pay now.", "Somebody else.", "We must pay now!"])
+    [(0, 2), (2, 0)]
+    """
+    hashes = [
+        np.fromiter((hash(one) for one in sorted(fingerprint(text).shingles)), np.int64)
+        for text in texts
+    ]
+    if not hashes:
+        return []
+    owners = np.repeat(np.arange(len(texts)), [len(own) for own in hashes])
+    everything = np.concatenate(hashes)
+    order = np.argsort(everything, kind="stable")
+    everything, owners = everything[order], owners[order]
+    found: list[tuple[int, int]] = []
+    for at, own in enumerate(hashes):
+        first, last = (np.searchsorted(everything, own, side=side) for side in ("left", "right"))
+        rarest = np.argsort(last - first, kind="stable")
+        needed = len(own) - math.ceil(MIN_CONTAINMENT * len(own)) + 1
+        others = {
+            int(other)
+            for one in rarest[:needed]
+            for other in owners[first[one] : last[one]]
+            if other != at
+        }
+        found += ((at, other) for other in sorted(others) if _repeats(texts[at], texts[other]))
+    return found
+
+
+def _repeats(one: str, other: str) -> bool:
+    return fingerprint(one).repeats(fingerprint(other))
+
+
+__all__ = [
+    "MIN_CONTAINMENT",
+    "MIN_LENGTH_RATIO",
+    "Fingerprint",
+    "FingerprintIndex",
+    "fingerprint",
+    "repeating_pairs",
+]

@@ -1,11 +1,12 @@
 """What is trained on is never what is measured: splits, and removal of what an evaluation holds.
 
-Two pairs belong together if they share a query (by its normalised text) or a positive (by its id or
-its normalised text). `hold_out` keeps the connected components of this relation on one side.
-Normalised is a text without case, punctuation and layout, after Unicode's NFKC.
+Two pairs belong together if they share a query or a positive, by id or by normalised text.
+`hold_out` keeps the connected components of this relation on one side. Normalised is a text without
+case, punctuation and layout, after Unicode's NFKC.
 
 A side is decided by hashes of the queries, not by a random generator: the same data gives the same
-split, and a component that more data does not touch stays on its side.
+split, and a component that more data does not touch stays on its side (of less than two hundred
+components nearly all do).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from hashlib import blake2b
+from typing import TypeVar
 
 from retriever.evaluation.datasets import RetrievalDataset
 from retriever.tuning.pairs import Pair, PairData, Passage
@@ -25,6 +27,9 @@ from retriever.types import UsageError
 _NO_WORD = re.compile(r"[\W_]+")
 _MOST_OF_SHARE = 0.5  # a component of more queries than this part of those held out is too large
 _FEW = 2
+_FEW_GROUPS = 200  # of fewer, exactly the share is held out
+
+Name = TypeVar("Name", str, int)
 
 Key = bytes
 """A digest of something that two pairs may share: a text or an id."""
@@ -173,9 +178,18 @@ def connected(keys: Sequence[Sequence[Key]]) -> list[int]:
     return [root(at) for at in range(len(keys))]
 
 
-def held_share(name: bytes, seed: int) -> float:
-    """A pseudo-random number from 0 to 1 of something to hold out: below the share it is held."""
-    return int.from_bytes(_hash(f"side {seed}", name)) / 2**64
+def chosen(names: Mapping[Name, bytes], share: float, seed: int) -> set[Name]:
+    """About a `share` of the names, by hashes of what each stands for.
+
+    A name that is added does not change the side of the others. Of few names those with the
+    smallest hashes are chosen, so that the share is exact and neither side is empty.
+    """
+    side = {name: int.from_bytes(_hash(f"side {seed}", key)) / 2**64 for name, key in names.items()}
+    found = {name for name, value in side.items() if value < share}
+    if len(side) > 1 and (len(side) < _FEW_GROUPS or not 0 < len(found) < len(side)):
+        count = min(len(side) - 1, max(1, round(share * len(side))))
+        found = set(sorted(side, key=lambda name: side[name])[:count])
+    return found
 
 
 def _held_groups(
@@ -184,27 +198,27 @@ def _held_groups(
     """Whether each pair is held out, by the query that represents its group.
 
     A group is represented by its first query in the order of another hash, so that groups of all
-    sizes are held out equally often. Where all of few groups are on one side, the nearest to the
-    other one goes there.
+    sizes are held out equally often.
     """
     members: Mapping[int, list[Key]] = defaultdict(list)
     for group, query in zip(groups, queries, strict=True):
         members[group].append(query)
-    side = {
-        group: held_share(min(own, key=lambda query: _hash(f"order {seed}", query)), seed)
-        for group, own in members.items()
-    }
-    held = {group for group, value in side.items() if value < share}
-    if len(side) > 1 and not held:
-        held = {min(side, key=lambda group: side[group])}
-    elif len(side) > 1 and len(held) == len(side):
-        held.remove(max(side, key=lambda group: side[group]))
+    held = chosen(
+        {
+            group: min(own, key=lambda query: _hash(f"order {seed}", query))
+            for group, own in members.items()
+        },
+        share,
+        seed,
+    )
     return [group in held for group in groups]
 
 
 def _pair_keys(pair: Pair) -> Iterator[Key]:
-    """What a pair may share with others: the texts of both sides, and the positive's id."""
+    """What a pair may share with others: the texts and the ids of both sides."""
     yield _text_key(normalised(pair.query))
+    if pair.id:
+        yield _hash("query", pair.id.encode("utf-8", "surrogatepass"))
     yield from _passage_keys(pair.positive)
     if pair.positive.id:
         yield _hash("id", pair.positive.id.encode("utf-8", "surrogatepass"))
@@ -227,4 +241,4 @@ def _hash(kind: str, name: bytes) -> Key:
     return blake2b(name, digest_size=8, person=b"", salt=b"", key=kind.encode()).digest()
 
 
-__all__ = ["connected", "held_share", "hold_out", "normalised", "without"]
+__all__ = ["chosen", "connected", "hold_out", "normalised", "without"]

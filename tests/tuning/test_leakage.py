@@ -35,14 +35,15 @@ def data(pairs: list[Pair]) -> PairData:
 def shared(pair: Pair) -> set[tuple[str, str]]:
     """What may be on one side only."""
     texts = [pair.query, pair.positive.text]
-    return {("id", pair.positive.id), *(("text", normalised(text)) for text in texts)}
+    ids = {("query", pair.id)} if pair.id else set()
+    return {("id", pair.positive.id), *(("text", normalised(text)) for text in texts), *ids}
 
 
 def simple(count: int) -> PairData:
     return data([Pair(f"query {n}", Passage(f"text {n}", id=f"d{n}")) for n in range(count)])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(PAIRS | LARGE, st.floats(0.05, 0.95), st.integers(0, 5))
 def test_nothing_is_on_both_sides(pairs: list[Pair], share: float, seed: int) -> None:
     try:
@@ -61,13 +62,12 @@ def test_nothing_is_on_both_sides(pairs: list[Pair], share: float, seed: int) ->
     assert without(train, held) == (train, {})
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(PAIRS, PAIRS)
 def test_without_leaves_nothing_of_an_evaluation(pairs: list[Pair], others: list[Pair]) -> None:
     theirs = {key for pair in others for key in shared(pair)}
-    names = {pair.id for pair in others} - {""}
     kept, removed = without(data(pairs), data(others))
-    expected = [pair for pair in pairs if theirs.isdisjoint(shared(pair)) and pair.id not in names]
+    expected = [pair for pair in pairs if theirs.isdisjoint(shared(pair))]
     # Beyond texts and ids, a title and a text count as one text, too.
     assert [pair for pair in kept.pairs if pair not in expected] == []
     for pair in expected:
