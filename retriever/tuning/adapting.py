@@ -37,7 +37,7 @@ from retriever.significance import MIN_DIFFERENCES, PairedComparison, Verdict, c
 from retriever.storage.adapter import QUERY, SIDES, Adapter
 from retriever.storage.backends import Snapshot
 from retriever.tuning.adapter import Fitted, fit_map
-from retriever.tuning.leakage import held_share, hold_out, normalised
+from retriever.tuning.leakage import chosen, hold_out, normalised
 from retriever.tuning.pairs import Pair, PairData, Passage
 from retriever.tuning.trial import trial, weighted
 from retriever.tuning.vectors import Answer, Pool, Question, make_examples, stored_vectors
@@ -427,7 +427,8 @@ def _held_items(items: Sequence[ClozeItem], seed: int, share: float) -> set[int]
     names = [item.chunk.document_id for item in items]
     if len(set(names)) < LEAST / share:
         names = [item.chunk.id for item in items]
-    return {at for at, name in enumerate(names) if held_share(name.encode(), seed) < share}
+    held = chosen({name: name.encode() for name in names}, share, seed)
+    return {at for at, name in enumerate(names) if name in held}
 
 
 # From pairs
