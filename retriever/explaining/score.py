@@ -11,6 +11,9 @@ vector's length: s_i = a_i · Σ a. The shares add up to 1, and
 
     m_ij = (a_i − s_i μ) · (b_j − s_j ν) / (|Σ a − μ| |Σ b − ν|)
 
+An adapter M of a side (see `retriever.storage.adapter`) maps every group, since a linear map of a
+sum is the sum of the mapped parts: M (a_i − s_i μ), over the length |M (Σ a − μ)|.
+
 So the mean of all texts is subtracted from every word; otherwise it would be one large negative
 number beside large positive ones. The matrix before this step is `plain`, with the mean as one more
 group on each side. There, the value of a passage's word is exactly what the score loses if the
@@ -24,7 +27,7 @@ The final score is a sum of named terms. Each is computed here from its componen
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -250,24 +253,29 @@ class ScoreScale:
 def dense_score(
     cosine: float, query: AttributedText, passage: AttributedText, calibration: Calibration
 ) -> DenseScore:
-    """The decomposition of a cosine; `calibration` holds the two means in it."""
+    """The decomposition of a cosine; `calibration` holds the means and the adapter in it."""
     mu = calibration.query_mean.astype(np.float64)
     nu = calibration.passage_mean.astype(np.float64)
     (one, one_plain), (two, two_plain) = (
-        _share_mean(query.vectors, mu),
-        _share_mean(passage.vectors, nu),
+        _share_mean(query.vectors, mu, calibration.map_query),
+        _share_mean(passage.vectors, nu, calibration.map_passage),
     )
     return DenseScore(cosine, query.words, passage.words, one @ two.T, one_plain @ two_plain.T)
 
 
-def _share_mean(parts: DoubleVectors, mean: DoubleVectors) -> tuple[DoubleVectors, DoubleVectors]:
-    """Parts (n, dim) with the mean shared, and with it as one more row: sums of length 1."""
+def _share_mean(
+    parts: DoubleVectors, mean: DoubleVectors, mapped: Callable[[DoubleVectors], DoubleVectors]
+) -> tuple[DoubleVectors, DoubleVectors]:
+    """Parts (n, dim) with the mean shared, and with it as one more row: sums of length 1.
+
+    `mapped` is the side's linear map.
+    """
     whole = parts.sum(axis=0)
-    length = float(np.linalg.norm(whole - mean)) or 1.0
     if not whole.any():  # no text, no direction: see arrays.centred
         mean = np.zeros_like(mean)
+    length = float(np.linalg.norm(mapped(whole - mean))) or 1.0
     shared = parts - np.outer(parts @ whole, mean)
-    return shared / length, np.vstack([parts, -mean]) / length
+    return mapped(shared) / length, mapped(np.vstack([parts, -mean])) / length
 
 
 def explain_chunk(

@@ -111,7 +111,7 @@ def copy_index(
 
 
 def _bind(catalog: CatalogReader, source: Documents, target: Documents) -> None:
-    """Give the target the source's model, means and weight, before any passage."""
+    """Give the target the source's model, means, weight and adapter, before any passage."""
     embedder, chunking = catalog.embedder_settings(), catalog.chunk_settings()
     if embedder is None:
         if catalog.sample_chunks(1):
@@ -136,6 +136,7 @@ def _bind(catalog: CatalogReader, source: Documents, target: Documents) -> None:
     if facts is not None:
         means = catalog.means()
         target.calibrate(means.passage_mean, means.query_mean, facts)
+        target.set_adapter(means.adapter)
 
 
 def _known(target: Documents) -> dict[str, DocumentRow]:

@@ -77,13 +77,7 @@ def fit_dense_weight(
     facts: dict[str, Any] = {"dense_weight": 1.0, "held_out": len(items), "weighing": VERSION}
     if not items:
         return facts
-    lengths = [len(_terms(item.chunk, item.chunk.text)) for item in items]
-    average = sum(lengths) / len(lengths)
-    total = snapshot.passages.count()
-    scored = [
-        _ItemScores(snapshot, item, sentence, rest, average, total)
-        for item, sentence, rest in zip(items, sentences, rests, strict=True)
-    ]
+    scored = score_items(snapshot, items, sentences, rests)
     found = {weight: [each.reciprocal_rank(1.0, weight) for each in scored] for weight in WEIGHTS}
     usual = found[1.0]
     best = max(WEIGHTS, key=lambda weight: (sum(found[weight]), weight == 1))
@@ -97,6 +91,19 @@ def fit_dense_weight(
     return facts
 
 
+def score_items(
+    snapshot: Snapshot, items: Sequence[ClozeItem], sentences: Vectors, rests: Vectors
+) -> list[ItemScores]:
+    """The scores of items, by the raw vectors (n, dim) of `fit_dense_weight`."""
+    lengths = [len(_terms(item.chunk, item.chunk.text)) for item in items]
+    average = sum(lengths) / max(1, len(lengths))
+    total = snapshot.passages.count()
+    return [
+        ItemScores(snapshot, item, sentence, rest, average, total)
+        for item, sentence, rest in zip(items, sentences, rests, strict=True)
+    ]
+
+
 def fit_is_due(facts: Mapping[str, Any] | None, chunks: int) -> bool:
     """Whether the weight must be fitted (again) for an index of `chunks` passages."""
     facts = facts or {}
@@ -106,7 +113,7 @@ def fit_is_due(facts: Mapping[str, Any] | None, chunks: int) -> bool:
     return bool(abs(chunks - known) > REFIT_CHANGE * known)
 
 
-class _ItemScores:
+class ItemScores:
     """One item's standardised scores, and those of the passages that may rank above it."""
 
     def __init__(
@@ -166,4 +173,12 @@ def _mean(values: Sequence[float]) -> float:
     return round(sum(values) / len(values), 3)
 
 
-__all__ = ["MAX_ITEMS", "ClozeItem", "cloze_items", "fit_dense_weight", "fit_is_due"]
+__all__ = [
+    "MAX_ITEMS",
+    "ClozeItem",
+    "ItemScores",
+    "cloze_items",
+    "fit_dense_weight",
+    "fit_is_due",
+    "score_items",
+]

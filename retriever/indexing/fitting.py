@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
@@ -108,6 +108,16 @@ class Fitter:
             self._fit_match_scale()
             # Last: a fit that is killed before is not one to this corpus.
             self.backend.calibrate(*means, facts | {"corpus": corpus_digest(rows)})
+
+    def refit_scores(self, weight: Mapping[str, Any]) -> None:
+        """Take these facts of a dense weight, and fit the match scale to vectors that are others.
+
+        The means stay: an adapter has changed what is compared.
+        """
+        with self.backend.reading() as catalog:
+            means, facts = catalog.means(), dict(catalog.calibration_facts() or {})
+        self.backend.calibrate(means.passage_mean, means.query_mean, facts | dict(weight))
+        self._fit_match_scale()
 
     def _fit_dense_weight(self) -> dict[str, Any]:
         """Fit the weight of the dense side, with the fitted means."""

@@ -24,6 +24,7 @@ from retriever.storage.backends.verifying import VECTOR_FILE, VerifyReport, veri
 from retriever.storage.catalog import CATALOG_FILE, Catalog, Reader, checked, fulltext, seals
 from retriever.storage.catalog.mending import Mended, mend_rows
 from retriever.storage.catalog.salvage import OLD, SUFFIX, Salvaged, finish, salvage
+from retriever.storage.catalog.schema import ADAPTER
 from retriever.storage.catalog.verifying import DERIVED, CatalogCheck, Told
 from retriever.types import (
     Account,
@@ -126,8 +127,10 @@ class Repair:
         if found.lost_means:
             self._mended.append("the means of the vectors dropped, to be fitted again")
         self._gone += [
-            f"the setting {name!r} of the index; restore a backup, or index the files again in "
-            "another folder"
+            "the adapter of the index; wva tune INDEX --adapter makes another one"
+            if name == ADAPTER
+            else f"the setting {name!r} of the index; restore a backup, or index the files again "
+            "in another folder"
             for name in found.lost_settings
         ]
 

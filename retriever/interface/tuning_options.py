@@ -9,7 +9,13 @@ Make a better embedder out of a language model, and keep it only if held-out pai
 better by more than noise. OUT becomes a model folder, for --model of any command.
 
   wva tune tuned --pairs pairs.jsonl         from questions and the passages that answer them
-  wva tune tuned --documents indexes/mine    from your own documents, without labels"""
+  wva tune tuned --documents indexes/mine    from your own documents, without labels
+
+With --adapter an index gets a linear map of its vectors in seconds, and no passage is embedded
+again. It is kept by the same rule; explanations stay exact.
+
+  wva tune indexes/mine --adapter            from its own documents; or with --pairs
+  wva tune indexes/mine --adapter off        as it was"""
 
 _PAIRS_HELP = (
     'JSON lines {"query": "…", "positive": "…", "negatives": ["…"]}, or with a "score" for the '
@@ -21,7 +27,11 @@ def add_tune_options(parser: argparse.ArgumentParser) -> None:
     """What `wva tune` takes, without the options of the base model."""
     parser.description = _DESCRIPTION
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("out", metavar="OUT", help="the new folder of the tuned model")
+    parser.add_argument(
+        "place",
+        metavar="OUT",
+        help="the new folder of the tuned model; with --adapter the index, or its address",
+    )
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--pairs", metavar="PATH", help=_PAIRS_HELP)
     source.add_argument(
@@ -41,7 +51,8 @@ def add_tune_options(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=None,
         metavar="SHARE",
-        help="share of the questions, or of the documents, that measures (default 0.1; 0.15)",
+        help="share of the questions, or of the documents, that measures (default 0.1; of "
+        "documents 0.15; for --adapter 0.2)",
     )
     parser.add_argument(
         "--most", type=int, metavar="N", help="train on N pairs at most (default: all; 20,000)"
@@ -49,12 +60,31 @@ def add_tune_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--restart", action="store_true", help="forget an unfinished run of OUT, and begin again"
     )
+    _adapter_options(parser.add_argument_group("an index"))
     _recipe_options(parser.add_argument_group("recipe"))
+
+
+def _adapter_options(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--adapter",
+        nargs="?",
+        const="on",
+        metavar="off",
+        help="fit a linear map to the stored vectors of the index OUT; off removes it",
+    )
+    group.add_argument(
+        "--side",
+        choices=("query", "both"),
+        help="map queries alone, or queries and passages (default query)",
+    )
 
 
 def _recipe_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
-        "--minutes", type=float, metavar="N", help="train for N minutes at most (default: no limit)"
+        "--minutes",
+        type=float,
+        metavar="N",
+        help="train for N minutes at most (default: no limit; for --adapter 5)",
     )
     group.add_argument("--epochs", type=float, metavar="N", help="times all pairs are seen (3)")
     group.add_argument("--batch", type=int, metavar="N", help="pairs compared with each other (32)")

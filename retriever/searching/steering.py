@@ -5,9 +5,9 @@ A query's vector e is a sum of parts a_i, one for each word, so weighting them i
     e' = e + Σ_i (w_i − 1) a_i,  then calibrated;  all w_i = 1: exactly the plain query
 
 The marked words of a passage have a direction: the sum of their parts, each without its share of
-the mean (see `retriever.explaining.score`), at length one. It is added to the calibrated query,
-times its weight. A negative weight moves away from it. With an empty query the direction is the
-query.
+the mean (see `retriever.explaining.score`), mapped as passages are, at length one. It is added to
+the calibrated query, times its weight. A negative weight moves away from it. With an empty query
+the direction is the query.
 
 The keyword side follows: words with weight 0 or less are removed from the query, and marked words
 with a positive weight are added. BM25 does the rest.
@@ -136,7 +136,7 @@ def _marked_direction(
     ]
     whole = attributed.vectors.sum(axis=0)
     part = attributed.vectors[chosen].sum(axis=0)
-    part = part - (part @ whole) * means.passage_mean
+    part = means.map_passage(part - (part @ whole) * means.passage_mean)
     length = float(np.linalg.norm(part))
     if not chosen or length == 0:
         raise UsageError(

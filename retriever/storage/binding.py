@@ -8,6 +8,7 @@ import numpy as np
 
 from retriever.arrays import Vectors
 from retriever.settings import EmbedderSettings
+from retriever.storage.adapter import Adapter
 from retriever.storage.calibration import Calibration
 from retriever.types import IndexStateError, UsageError
 
@@ -43,6 +44,21 @@ def checked_means(passage: Vectors, query: Vectors, dimension: int | None) -> Ca
     return means
 
 
+def checked_adapter(
+    adapter: Adapter | None, known: Calibration | None, dimension: int | None
+) -> Calibration:
+    """The calibration of an index that may get this adapter. Raises UsageError if it may not."""
+    if known is None:
+        raise UsageError(
+            "the index has no vectors that an adapter could map; index documents first"
+        )
+    if adapter is not None and adapter.dimension != dimension:
+        raise UsageError(
+            f"an adapter of {adapter.dimension} dimensions does not fit the index's {dimension}"
+        )
+    return known
+
+
 def same_means(one: Calibration, other: Calibration) -> bool:
     """Whether two calibrations are equal."""
     return np.array_equal(one.passage_mean, other.passage_mean) and np.array_equal(
@@ -75,6 +91,7 @@ def _named(settings: EmbedderSettings) -> str:
 
 
 __all__ = [
+    "checked_adapter",
     "checked_means",
     "checked_vectors",
     "other_dimension",

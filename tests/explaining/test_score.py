@@ -17,6 +17,7 @@ from retriever.explaining.score import DenseScore, Explanation, Term, dense_scor
 from retriever.interface.cli import main
 from retriever.interface.terminal.explanations import explanation_lines, strongest
 from retriever.searching.steering import Steering
+from retriever.storage.adapter import Adapter
 from retriever.storage.backends import keyword_query
 from retriever.text.analyzer import content_terms, index_terms
 from retriever.types import Chunk, ModelError, UsageError
@@ -82,6 +83,36 @@ def test_the_parts_add_up_to_the_score(index: Index) -> None:
             worst = max(worst, *(abs(each - cosine) for each in sums[:2]))
             assert sums[2] == pytest.approx(cosine, abs=1e-9)
     assert worst < TOLERANCE
+
+
+@pytest.mark.parametrize("side", ["query", "both"])
+def test_the_parts_add_up_to_the_score_of_an_adapter(index: Index, side: str) -> None:
+    chunks = chunks_of(index)
+    dimension = index.embedder.settings.dimension
+    rng = np.random.default_rng(7)
+    matrix = np.eye(dimension) + rng.normal(size=(dimension, dimension)) / dimension
+    query = "some words, of a query."
+    plain = index.explain(query, chunks[3], mode="dense")
+    index.backend.set_adapter(Adapter.of(side, matrix))
+    try:
+        means = live(index.backend).calibration
+        worst, most = 0.0, 0.0
+        asked = index._attributions.query(query)
+        cosines = live(index.backend).dense_scores(asked.raw, [chunk.id for chunk in chunks])
+        for cosine, chunk in zip(cosines, chunks, strict=True):
+            found = dense_score(float(cosine), asked, index._attributions.passage(chunk), means)
+            for sums in (found.matrix.sum(), found.plain.sum(), sum(found.shares.values())):
+                worst = max(worst, abs(sums - cosine))
+            most = max(most, float(np.abs(found.matrix).max()))
+        assert worst < TOLERANCE < most
+        explained = index.explain(query, chunks[3], mode="dense")
+        assert explained.score != pytest.approx(plain.score, abs=1e-4)
+        assert explained.dense is not None
+        test = index.check_explanation(explained, count=1, draws=2)
+        assert test.before == pytest.approx(explained.dense.cosine, abs=TOLERANCE)
+    finally:
+        index.backend.set_adapter(None)
+    assert index.explain(query, chunks[3], mode="dense").score == plain.score
 
 
 def test_a_words_part_is_what_is_lost_without_its_values(index: Index, family: str) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from retriever.settings import ChunkSettings, EmbedderSettings
+from retriever.storage.adapter import Adapter
 from retriever.storage.backends import DocumentRow, Documents, NewChunk, ScoredIds
 from retriever.storage.filters import Filter, chunk_fields, document_fields
 from retriever.storage.records import Expansion, LeftOutTexts, TermQuery, UnreadFile
@@ -113,6 +114,19 @@ def brute_force(backend: Documents, vectors: Mapping[str, np.ndarray], query, me
     for id_, (_, chunk) in all_chunks(backend).items():
         raw = np.asarray(vectors[chunk.text], dtype=np.float64)
         scores[id_] = float((unit(raw - passage) if raw.any() else raw) @ q)
+    return scores
+
+
+def adapted_scores(
+    backend: Documents, vectors: Mapping[str, np.ndarray], query, means, adapter: Adapter
+) -> dict:
+    """The cosine of every chunk by id with an adapter, in float64."""
+    matrix = adapter.matrix.astype(np.float64)
+    q = unit(matrix @ (np.asarray(query, np.float64) - means[1]))
+    scores = {}
+    for id_, (_, chunk) in all_chunks(backend).items():
+        x = np.asarray(vectors[chunk.text], np.float64) - means[0]
+        scores[id_] = float(unit(matrix @ x if adapter.side == "both" else x) @ q)
     return scores
 
 
@@ -497,6 +511,59 @@ class PassagesContract:
         with reopened() as again:
             check_ranking(live(again).dense(query, 7), brute_force(again, vectors, query, means), 7)
             assert again.info()["calibration"] == {"passages": 30}
+
+    @pytest.mark.parametrize("side", ["query", "both"])
+    def test_an_adapter_maps_queries_or_both_sides_until_it_is_removed(
+        self, backend: Documents, reopened, side: str
+    ) -> None:
+        texts = [f"text {n}" for n in range(30)]
+        vectors = {text: vector_of(text) for text in texts}
+        put(backend, "a.txt", *texts)
+        query, other = vector_of("query"), vector_of("other") / 9
+        means = (vector_of("passages") / 9, vector_of("queries") / 9)
+        backend.calibrate(*means, {"passages": 30})
+        backend.finish({})
+        plain = live(backend).dense(query, 30)
+        rng = np.random.default_rng(6)
+        matrix = np.eye(DIM) + rng.standard_normal((DIM, DIM)) / DIM
+        adapter = Adapter.of(side, matrix, {"pairs": 3}, {"scale": 1.5})
+        backend.set_adapter(adapter)
+        backend.set_adapter(Adapter.from_json(adapter.to_json()))  # the same: nothing changes
+        given = (backend, vectors, query, means)
+        check_ranking(live(backend).dense(query, 7), adapted_scores(*given, adapter), 7)
+        later = {"text new": vector_of("text new")}
+        put(backend, "b.txt", *later)
+        vectors |= later
+        check_ranking(live(backend).dense(query, 7), adapted_scores(*given, adapter), 7)
+        means = (means[0], other.astype(np.float32))
+        backend.calibrate(*means, {"passages": 31})  # as when documents have changed
+        given = (backend, vectors, query, means)
+        check_ranking(live(backend).dense(query, 7), adapted_scores(*given, adapter), 7)
+        backend.finish({})
+        with reopened() as again:
+            scores = adapted_scores(again, vectors, query, means, adapter)
+            check_ranking(live(again).dense(query, 7), scores, 7)
+            known = live(again).adapter()
+            assert known is not None
+            assert (known.facts, known.before) == ({"pairs": 3}, {"scale": 1.5})
+            assert again.info()["adapter"] == {"side": side, "pairs": 3}
+            again.delete([document_id("docs", "b.txt")])
+            again.calibrate(means[0], vector_of("queries") / 9, {"passages": 30})
+            again.set_adapter(None)
+            again.finish({})
+            assert live(again).adapter() is None
+            assert again.info()["adapter"] is None
+            found = live(again).dense(query, 30)
+            assert found.ids == plain.ids
+            np.testing.assert_array_equal(found.scores, plain.scores)
+
+    def test_an_adapter_needs_means_and_their_dimension(self, backend: Documents) -> None:
+        with pytest.raises(UsageError, match="index documents first"):
+            backend.set_adapter(Adapter.of("query", np.eye(DIM)))
+        put(backend, "a.txt", "some text")
+        backend.calibrate(vector_of("one"), vector_of("two"), {})
+        with pytest.raises(UsageError, match="does not fit"):
+            backend.set_adapter(Adapter.of("query", np.eye(DIM + 1)))
 
     def test_an_empty_backend_answers(self, backend: Documents) -> None:
         found = live(backend).dense(vector_of("q"), 5)

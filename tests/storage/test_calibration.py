@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from retriever.arrays import centred, normalise, shrunk_mean
+from retriever.storage.adapter import Adapter, inverted, is_adapter, same_adapter
 from retriever.storage.calibration import Calibration
+from retriever.types import UsageError
 
 vectors = hnp.arrays(np.float32, (5, 4), elements=st.floats(-1, 1, width=32))
 
@@ -87,3 +89,71 @@ def test_rows_are_scaled_in_their_own_precision(kind) -> None:
     np.testing.assert_allclose(found, [[0.6, 0.8], [0, 0], [1, 0]], rtol=1e-6)
     np.testing.assert_allclose(normalise(rows, least=1e-6)[2], [0, 0])
     np.testing.assert_allclose(normalise(rows[0]), [0.6, 0.8], rtol=1e-6)
+
+
+@pytest.mark.parametrize("side", ["query", "both"])
+def test_an_adapter_maps_what_is_left_of_one_side_or_both(side: str) -> None:
+    rng = np.random.default_rng(9)
+    raw = rng.normal(size=(5, 12)).astype(np.float32)
+    raw[2] = 0
+    matrix = np.eye(12) + rng.normal(size=(12, 12)) / 9
+    adapter = Adapter.of(side, matrix)
+    means = Calibration(*rng.normal(size=(2, 12)).astype(np.float32), adapter)
+
+    def formula(mean: np.ndarray) -> np.ndarray:
+        moved = (raw.astype(np.float64) - mean) @ adapter.matrix.T.astype(np.float64)
+        moved[2] = 0
+        return moved / np.maximum(np.linalg.norm(moved, axis=1, keepdims=True), 1e-9)
+
+    np.testing.assert_allclose(means.query(raw), formula(means.query_mean), atol=1e-6)
+    plain = centred(raw, means.passage_mean)
+    expected = formula(means.passage_mean) if side == "both" else plain
+    np.testing.assert_allclose(means.passage(raw), expected, atol=1e-6)
+    unit = normalise(rng.normal(size=12).astype(np.float32))
+    np.testing.assert_allclose(means.query(means.raw_query(unit)), unit, atol=2e-5)
+    parts = rng.normal(size=(3, 12))
+    whole = means.map_query(parts.sum(axis=0))
+    np.testing.assert_allclose(means.map_query(parts).sum(axis=0), whole, atol=1e-12)
+    again = Adapter.from_json(adapter.to_json())
+    np.testing.assert_array_equal(again.matrix, adapter.matrix)
+    np.testing.assert_array_equal(again.inverse, adapter.inverse)
+    assert same_adapter(again, adapter)
+    assert not same_adapter(None, adapter)
+
+
+def test_the_condition_of_a_map_is_that_of_its_singular_values() -> None:
+    rng = np.random.default_rng(10)
+    for spread in (0.01, 0.1, 0.5):
+        matrix = (np.eye(40) + spread * rng.normal(size=(40, 40))).astype(np.float32)
+        inverse, condition = inverted(matrix)
+        assert condition == pytest.approx(np.linalg.cond(matrix.astype(np.float64)), rel=0.03)
+        np.testing.assert_allclose(matrix @ inverse, np.eye(40), atol=1e-4)
+
+
+def test_a_map_that_cannot_be_used_is_refused() -> None:
+    flat = np.eye(3)
+    flat[2, 2] = 0
+    for matrix in (flat, np.full((3, 3), np.nan), np.eye(3)[:2]):
+        with pytest.raises(UsageError):
+            Adapter.of("query", matrix)
+    with pytest.raises(UsageError, match="side"):
+        Adapter.of("passage", np.eye(3))
+    whole = Adapter.of("query", np.eye(3)).to_json()
+    assert is_adapter(whole)
+    for name, value in (
+        ("side", "none"),
+        ("dimension", 4),
+        ("matrix", "AAAA"),
+        ("inverse", 1),
+        ("facts", None),
+    ):
+        assert not is_adapter({**whole, name: value})
+        with pytest.raises(UsageError, match="no adapter"):
+            Adapter.from_json({**whole, name: value})
+    assert not is_adapter([])
+    for text in (
+        "~" * len(whole["matrix"]),
+        Adapter.of("query", np.eye(3)).to_json()["matrix"][:-4] + "====",
+    ):
+        with pytest.raises(UsageError, match="no adapter"):
+            Adapter.from_json({**whole, "matrix": text})

@@ -10,12 +10,14 @@ import subprocess
 import sys
 import threading
 import zlib
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from retriever.settings import ChunkSettings
+from retriever.storage.adapter import Adapter
 from retriever.storage.backends import search_state as state
 from retriever.storage.backends import vector_files
 from retriever.storage.backends.embedded import EmbeddedBackend, FilterCache
@@ -154,7 +156,7 @@ def test_the_database_of_another_program_is_refused(folder: Path) -> None:
 def test_a_newer_format_is_refused(folder: Path, backend: EmbeddedBackend) -> None:
     backend.close()
     with sqlite3.connect(folder / "catalog.sqlite") as connection:
-        connection.execute(f"PRAGMA user_version = {schema.HALF_MADE + 1}")
+        connection.execute(f"PRAGMA user_version = {schema.ADAPTED + 1}")
     connection.close()
     with pytest.raises(IndexStateError, match="newer version"):
         EmbeddedBackend.open(folder)
@@ -893,3 +895,22 @@ def test_filters_are_remembered_for_one_generation(backend: EmbeddedBackend) -> 
     assert len(allowed({"metadata.k": 1})) == 2
     backend.delete([one.id])
     assert len(allowed({"metadata.k": 1})) == 1
+
+
+def test_an_older_program_refuses_an_index_only_while_it_has_an_adapter(
+    folder: Path, backend: EmbeddedBackend
+) -> None:
+    """Version 0.1.0 reads format 3; it does not know the adapter, and would not apply it."""
+    put(backend, "a.txt", "some text")
+    backend.calibrate(vector_of("one") / 9, vector_of("two") / 9, {})
+
+    def number() -> int:
+        with closing(sqlite3.connect(folder / "catalog.sqlite")) as connection:
+            return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+    assert number() == schema.VERSION
+    backend.set_adapter(Adapter.of("query", np.eye(DIM)))
+    put(backend, "b.txt", "another text")
+    assert number() == schema.ADAPTED > schema.HALF_MADE
+    backend.set_adapter(None)
+    assert number() == schema.VERSION

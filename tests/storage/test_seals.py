@@ -18,6 +18,7 @@ import pytest
 
 from retriever.index import Index
 from retriever.indexing.verify import repair_index, verify_index
+from retriever.storage.adapter import Adapter
 from retriever.storage.catalog import salvage, seals
 from retriever.storage.catalog.mending import turned_back
 from retriever.types import IndexStateError
@@ -46,24 +47,26 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def damaged(made: Path, tmp_path: Path) -> Callable[[str], Path]:
     """A copy of the index after a statement that runs no trigger, as a flipped bit runs none."""
 
-    def copied(statement: str) -> Path:
-        folder = tmp_path / "index"
-        shutil.copytree(made / "index", folder)
-        with closing(sqlite3.connect(folder / "catalog.sqlite", isolation_level=None)) as one:
-            (version,) = one.execute("PRAGMA schema_version").fetchone()
-            triggers = one.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'")
-            known = triggers.fetchall()
-            one.execute("BEGIN")
-            for name, _ in known:
-                one.execute(f"DROP TRIGGER {name}")
-            assert one.execute(statement).rowcount == 1
-            for _, sql in known:
-                one.execute(sql)
-            one.execute("COMMIT")
-            one.execute(f"PRAGMA schema_version = {version}")
-        return folder
+    return lambda statement: copy_of(made / "index", tmp_path / "index", statement)
 
-    return copied
+
+def copy_of(index: Path, folder: Path, statement: str) -> Path:
+    """A copy of an index after a statement that runs no trigger, as a flipped bit runs none."""
+
+    shutil.copytree(index, folder)
+    with closing(sqlite3.connect(folder / "catalog.sqlite", isolation_level=None)) as one:
+        (version,) = one.execute("PRAGMA schema_version").fetchone()
+        triggers = one.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'")
+        known = triggers.fetchall()
+        one.execute("BEGIN")
+        for name, _ in known:
+            one.execute(f"DROP TRIGGER {name}")
+        assert one.execute(statement).rowcount == 1
+        for _, sql in known:
+            one.execute(sql)
+        one.execute("COMMIT")
+        one.execute(f"PRAGMA schema_version = {version}")
+    return folder
 
 
 def opened(folder: Path) -> Index:
@@ -129,6 +132,39 @@ def test_damage_is_found_is_not_shown_and_is_mended(
             for each in (index, whole)
         )
         assert first == second
+
+
+def test_a_damaged_adapter_is_not_used_and_removed(made: Path, tmp_path: Path) -> None:
+    with opened(made / "index") as whole:
+        plain = [(hit.chunk.id, hit.score) for hit in whole.search("tea", 3, mode="dense")]
+    with opened(shutil.copytree(made / "index", tmp_path / "adapted")) as index:
+        matrix = np.eye(32) + np.ones((32, 32)) / 50
+        index.backend.set_adapter(Adapter.of("both", matrix))
+        assert [hit.score for hit in index.search("tea", 3, mode="dense")] != plain
+    folder = copy_of(
+        tmp_path / "adapted",
+        tmp_path / "flipped",
+        (
+            'UPDATE meta SET value = replace(value, \'"side": "both"\', \'"side": "bots"\') '
+            "WHERE name = 'adapter'"
+        ),
+    )
+    assert verify_index(tmp_path / "adapted").whole
+    assert not verify_index(folder).whole
+    with opened(folder) as index:
+        assert index.search("tea", 3, mode="keyword")
+        with pytest.raises(IndexStateError, match="adapter' of the index is damaged"):
+            index.search("tea", 3, mode="dense")
+    repaired = repair_index(folder, lambda: opened(folder))
+    assert repaired.after.whole
+    assert repaired.gone == (
+        "the adapter of the index; wva tune INDEX --adapter makes another one",
+    )
+    with opened(folder) as index:
+        assert index.info()["adapter"] is None
+        again = [(hit.chunk.id, hit.score) for hit in index.search("tea", 3, mode="dense")]
+    assert [name for name, _ in again] == [name for name, _ in plain]
+    np.testing.assert_allclose([s for _, s in again], [s for _, s in plain], atol=1e-6)
 
 
 def test_a_damaged_passage_is_left_out_and_named(damaged: Callable[[str], Path]) -> None:

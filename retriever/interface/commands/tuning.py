@@ -30,15 +30,24 @@ _HELD_QUERIES, _HELD_DOCUMENTS = 0.1, 0.15
 
 def run_tune(options: argparse.Namespace) -> int:
     """Tune a model, and say whether it was kept and why."""
+    if options.adapter is not None:
+        from retriever.interface.commands.adapter import run_adapter
+
+        return run_adapter(options)
+    if options.side:
+        raise UsageError("--side is for --adapter: wva tune INDEX --adapter --side both")
+    if not (options.pairs or options.documents):
+        raise UsageError(
+            "tuning needs --pairs PATH, or --documents INDEX, for a new model; or --adapter, for "
+            "an index; see wva tune --help"
+        )
     _need_libraries()
     from retriever.tuning.model import tune_model
 
     recipe = _recipe(options)
-    target = Path(options.out)
+    target = Path(options.place)
     if options.documents:
         tuned = _from_documents(options, recipe, target)
-    elif not options.pairs:
-        raise UsageError("tuning needs --pairs PATH, or --documents INDEX; see wva tune --help")
     else:
         train, held = _pairs(options)
         tuned = tune_model(

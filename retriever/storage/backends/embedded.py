@@ -17,7 +17,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -25,12 +25,19 @@ import numpy as np
 
 from retriever.arrays import DoubleScores, Keys, Scores, Vectors
 from retriever.settings import ChunkSettings, EmbedderSettings
+from retriever.storage.adapter import Adapter, adapter_facts, same_adapter
 from retriever.storage.backends import vector_files, wanted
 from retriever.storage.backends.protocols import ScoredIds
 from retriever.storage.backends.search_state import MAX_EXACT, SearchState, StateKeeper
 from retriever.storage.backends.snapshot import Snapshot
 from retriever.storage.backends.ties import top_k_ids, top_scores
-from retriever.storage.binding import checked_means, other_dimension, other_model, same_means
+from retriever.storage.binding import (
+    checked_adapter,
+    checked_means,
+    other_dimension,
+    other_model,
+    same_means,
+)
 from retriever.storage.catalog import Catalog, Matches, Reader, Writer, indexed_keys
 from retriever.storage.catalog.indexed_keys import IndexedKey
 from retriever.storage.catalog.lock import PATIENCE
@@ -278,12 +285,29 @@ class EmbeddedBackend:
             with self._catalog.reading() as reader:
                 dimension = reader.dimension()
                 before = reader.calibration()
-            means = checked_means(passage_mean, query_mean, dimension)
+                adapter = reader.adapter()
+            means = replace(checked_means(passage_mean, query_mean, dimension), adapter=adapter)
             if before is not None and same_means(before[1], means):
                 with self._catalog.writing() as writer:
                     writer.set_calibration(means, facts)
             else:
                 vector_files.write(self._catalog, means, facts)
+
+    def set_adapter(self, adapter: Adapter | None) -> None:
+        """See `Documents.set_adapter`; one of passages rebuilds the vector file."""
+        with self._catalog.exclusive():
+            with self._catalog.reading() as reader:
+                known, dimension = reader.calibration(), reader.dimension()
+                facts = reader.calibration_facts()
+            before = checked_adapter(adapter, None if known is None else known[1], dimension)
+            if same_adapter(before.adapter, adapter):
+                return
+            means = replace(before, adapter=adapter)
+            if any(one is not None and one.of_passages for one in (before.adapter, adapter)):
+                vector_files.write(self._catalog, means, facts, adapted=True)
+                return
+            with self._catalog.writing() as writer:
+                writer.set_adapter(adapter)
 
     def set_match_scale(self, scale: Mapping[str, Any] | None) -> None:
         """See `Documents.set_match_scale`."""
@@ -394,6 +418,7 @@ class EmbeddedBackend:
                 "wished_model": reader.meta("wished_model"),
                 "chunking": reader.meta("chunking"),
                 "calibration": reader.calibration_facts(),
+                "adapter": adapter_facts(reader.adapter()),
                 "background": _background_facts(reader.meta("background")),
                 "store": {
                     "kind": kind,

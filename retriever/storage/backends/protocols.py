@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from retriever.arrays import DoubleScores, Keys, Scores, Vectors
 from retriever.settings import ChunkSettings, EmbedderSettings
+from retriever.storage.adapter import Adapter
 from retriever.storage.calibration import Calibration
 from retriever.storage.catalog.lock import PATIENCE
 from retriever.storage.filters import Filter
@@ -173,6 +174,9 @@ class CatalogReader(Vocabulary, Protocol):
 
     def means(self) -> Calibration:
         """The calibration of dense search; zero means before it is fitted."""
+
+    def adapter(self) -> Adapter | None:
+        """The adapter in it; None without one."""
 
     def calibration_facts(self) -> Mapping[str, Any] | None:
         """The facts stored with the means; None before they are fitted."""
@@ -392,6 +396,13 @@ class Documents(Protocol):
         self, passage_mean: Vectors, query_mean: Vectors, facts: Mapping[str, Any]
     ) -> None:
         """Replace the two means (dim,) of dense search; `facts` are shown by `info`."""
+
+    def set_adapter(self, adapter: Adapter | None) -> None:
+        """Use this adapter (see `retriever.storage.adapter`) from now on, None for none.
+
+        New means keep it; a change of the model removes it. Raises UsageError for an index without
+        means, or for one of another dimension.
+        """
 
     def set_match_scale(self, scale: Mapping[str, Any] | None) -> None:
         """Replace the match scale: JSON; see `retriever.searching.match`."""

@@ -82,9 +82,16 @@ def complete(catalog: Catalog, state: SearchState) -> None:
 
 
 def write(
-    catalog: Catalog, means: Calibration | None = None, facts: Mapping[str, Any] | None = None
+    catalog: Catalog,
+    means: Calibration | None = None,
+    facts: Mapping[str, Any] | None = None,
+    *,
+    adapted: bool = False,
 ) -> None:
-    """Write a vector file from the catalog, and make it, with new means if given, current."""
+    """Write a vector file from the catalog, and make it, with new means if given, current.
+
+    `adapted`: their adapter is a new one, or none.
+    """
     with catalog.exclusive():
         with catalog.reading() as reader:
             old = reader.vector_file()
@@ -92,6 +99,8 @@ def write(
         with catalog.writing() as writer:
             if means is not None:
                 writer.set_calibration(means, facts or {})
+                if adapted:
+                    writer.set_adapter(means.adapter)
             writer.set_vector_file(row)
         _clean(catalog.folder, old, row)
 

@@ -29,6 +29,7 @@ from retriever.files.layout import (
 )
 from retriever.files.private import open_private, tighten
 from retriever.storage.catalog import filter_sql, foreign, forms, fulltext, schema, seals
+from retriever.storage.catalog.adapter_cache import AdapterCache
 from retriever.storage.catalog.checked import REMEDY, Damage
 from retriever.storage.catalog.id_cache import IdCaches
 from retriever.storage.catalog.lock import WriterLock
@@ -81,6 +82,7 @@ class Catalog:
         self._pool: deque[tuple[_FileIdentity, sqlite3.Connection]] = deque()
         self._postings = Postings(folder)
         self._ids = IdCaches()
+        self._adapters = AdapterCache()
         self._damage = Damage(str(folder))
         self._closed = False
 
@@ -123,7 +125,7 @@ class Catalog:
             identity, connection = self._take()
             try:
                 connection.execute("BEGIN")
-                yield Reader(connection, self._postings, self._ids, self._damage)
+                yield Reader(*(connection, self._postings, self._ids, self._damage, self._adapters))
                 if self._is_immutable(identity) and self._file_identity()[:-1] != identity[:-1]:
                     raise IndexStateError(
                         f"another process has written to the index in {self.folder} while it was "
@@ -552,7 +554,7 @@ def _upgrade(connection: sqlite3.Connection, folder: Path) -> None:
 
 def _is_current(connection: sqlite3.Connection) -> bool:
     version = connection.execute("PRAGMA user_version").fetchone()[0]
-    known = version in (schema.VERSION, schema.HALF_MADE)
+    known = version in (schema.VERSION, schema.HALF_MADE, schema.ADAPTED)
     return known and bool(fulltext.is_current(connection))
 
 

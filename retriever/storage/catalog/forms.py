@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from retriever.arrays import MAX_DIMENSION
+from retriever.storage.adapter import is_adapter
 
 UNDECODED = (*(AttributeError, LookupError, OverflowError, RecursionError, TypeError, ValueError),)
 """What decoding a value of another form raises."""
@@ -135,6 +136,7 @@ def _is_scale(value: Any) -> bool:
 
 
 _SETTINGS: dict[str, Callable[[Any], bool]] = {
+    "adapter": is_adapter,
     "analyser": _is_number,
     "background": _is_scale,
     "chunking": _is_chunking,

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from retriever.storage.catalog import forms, fulltext, seals
-from retriever.storage.catalog.schema import blob, unblob
+from retriever.storage.catalog.schema import ADAPTER, blob, unblob
 from retriever.storage.catalog.seals import CHUNK, KINDS, META, TEXT, Kind, digest
 from retriever.storage.catalog.writing import Writer
 from retriever.types import Span, chunk_id
@@ -195,6 +195,13 @@ class _Mending:
             self._writer.set_meta(name, int(newest) + 1_000_000)
         elif name == "dimension" and (dimension := self._dimension()):
             self._writer.set_meta(name, dimension)
+        elif name == ADAPTER:
+            # The vector file was made with it, and what was fitted was fitted to it.
+            self._writer.set_meta(name, None)
+            self._writer.set_vector_file(None)
+            self._connection.execute("DELETE FROM calibration")
+            self._mended.lost_means = True
+            self._mended.lost_settings.append(name)
         elif name == fulltext.ANALYSER:
             fulltext.rebuild(self._connection)
         elif name not in self._mended.lost_settings:

@@ -18,8 +18,10 @@ import numpy as np
 
 from retriever.arrays import Keys, Mask, Vectors
 from retriever.settings import ChunkSettings, EmbedderSettings
+from retriever.storage.adapter import Adapter
 from retriever.storage.calibration import Calibration
 from retriever.storage.catalog import checked, forms, seals
+from retriever.storage.catalog.adapter_cache import AdapterCache
 from retriever.storage.catalog.checked import REMEDY, Checks, Damage, DamagedRowError
 from retriever.storage.catalog.filter_sql import chunk_condition, document_condition
 from retriever.storage.catalog.foreign import is_vector_file
@@ -27,6 +29,7 @@ from retriever.storage.catalog.id_cache import IdCaches, LookupCache
 from retriever.storage.catalog.keywords import Matches, score_query
 from retriever.storage.catalog.postings import Postings, Terms, write_posting_file
 from retriever.storage.catalog.schema import (
+    ADAPTER,
     ADDED,
     added_columns,
     blob,
@@ -46,6 +49,7 @@ from retriever.types import (
     IndexStateError,
     LeftOut,
     Page,
+    UsageError,
 )
 
 BLOCK = 2048
@@ -87,12 +91,14 @@ class Reader:
         postings: Postings | None = None,
         ids: IdCaches | None = None,
         damage: Damage | None = None,
+        adapters: AdapterCache | None = None,
     ) -> None:
         self._connection = connection
         self._damage = damage or Damage()
         self._checks = Checks()
         self._postings = postings or Postings()  # a writer's changes must not enter shared caches
         self._shared_ids = ids
+        self._adapters = adapters or AdapterCache()
 
     @property
     def connection(self) -> sqlite3.Connection:
@@ -154,7 +160,29 @@ class Reader:
         if row is None:
             return None
         passage, query = (np.frombuffer(mean, "<f4").astype(np.float32) for mean in row[1:3])
-        return int(row[0]), Calibration(passage, query)
+        return int(row[0]), Calibration(passage, query, self._adapter(int(row[0])))
+
+    def adapter(self) -> Adapter | None:
+        """The adapter of dense search; None without one."""
+        row = self._calibration_row()
+        return self._stored_adapter() if row is None else self._adapter(int(row[0]))
+
+    def _adapter(self, number: int) -> Adapter | None:
+        """The adapter beside the calibration with this number, which is its own."""
+        return self._adapters.get((str(self.meta("identity")), number), self._stored_adapter)
+
+    def _stored_adapter(self) -> Adapter | None:
+        value = self.meta(ADAPTER)
+        if value is None:
+            return None
+        with suppress(UsageError):
+            found = Adapter.from_json(value)
+            if found.dimension == self.dimension():
+                return found
+        raise IndexStateError(
+            f"the adapter of the index is damaged: {REMEDY}; until then search by words alone "
+            "(mode keyword)"
+        )
 
     def calibration_facts(self) -> dict[str, Any] | None:
         """The facts stored with the calibration."""

@@ -30,7 +30,13 @@ APPLICATION_ID = 0x57564131  # "WVA1": distinguishes an index from other SQLite 
 VERSION = 3
 HALF_MADE = 4
 """The format's number while a chunk has no vector: version 0.1.0, which would fail amid a search,
-then says that the index needs a newer one. The next format is 5."""
+then says that the index needs a newer one."""
+ADAPTED = 5
+"""The format's number while the index has an adapter: a program that does not know it would compare
+other vectors, and answer wrongly without saying so. The next format is 6."""
+
+ADAPTER = "adapter"
+"""The name of the meta value with the adapter: see `retriever.storage.adapter`."""
 
 PAGE_SIZE = 32768
 """Bytes. With SQLite's default of 4096 a vector of 576 floats takes 1.8 times its size."""
@@ -210,9 +216,9 @@ def refusal(connection: sqlite3.Connection, analyzer: int) -> str:
     one, whenever this program and the newer one take turns.
     """
     version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version > HALF_MADE:
+    if version > ADAPTED:
         return (
-            f"has format {version}, this version ({__version__}) reads formats 1 to {HALF_MADE}: "
+            f"has format {version}, this version ({__version__}) reads formats 1 to {ADAPTED}: "
             f"install {_newer(connection)}"
         )
     known = _meta(connection, "analyser")
@@ -241,12 +247,22 @@ def _meta(connection: sqlite3.Connection, name: str) -> Any:
         return None
 
 
-def number_format(connection: sqlite3.Connection) -> None:
-    """Number the format by whether a chunk has no vector; call it at the end of a transaction."""
+def format_number(connection: sqlite3.Connection) -> int:
+    """The number that the format should have, by what the index holds."""
+    (adapted,) = connection.execute(
+        "SELECT EXISTS (SELECT 1 FROM meta WHERE name = ?)", (ADAPTER,)
+    ).fetchone()
+    if adapted:
+        return ADAPTED
     (waiting,) = connection.execute(
         "SELECT EXISTS (SELECT 1 FROM chunks WHERE vector = 0)"
     ).fetchone()
-    number = HALF_MADE if waiting else VERSION
+    return HALF_MADE if waiting else VERSION
+
+
+def number_format(connection: sqlite3.Connection) -> None:
+    """Number the format by what the index holds; call it at the end of a transaction."""
+    number = format_number(connection)
     if connection.execute("PRAGMA user_version").fetchone()[0] != number:
         connection.execute(f"PRAGMA user_version = {number}")
         row = (PROGRAM, json.dumps(__version__))
@@ -334,6 +350,8 @@ def operand(value: Scalar) -> bytes | int | float:
 
 __all__ = [
     "ACCOUNTS",
+    "ADAPTED",
+    "ADAPTER",
     "ADDED",
     "APPLICATION_ID",
     "ATTACHED",
@@ -351,6 +369,7 @@ __all__ = [
     "added_columns",
     "blob",
     "create",
+    "format_number",
     "has_accounts",
     "has_attached",
     "metadata_rows",

@@ -185,7 +185,7 @@ class CatalogCheck:
         if stored is not None and stored != current:
             self._add("the schema of the database has changed by itself", SCHEMA)
         (version,) = self._one("PRAGMA user_version")
-        wanted = schema.HALF_MADE if self._reader.count_pending() else schema.VERSION
+        wanted = schema.format_number(self._connection)
         if version != wanted:
             self._add(f"the number of the format is {version} and should be {wanted}", SCHEMA)
 

@@ -10,12 +10,14 @@ from dataclasses import asdict, fields
 from typing import Any, cast
 
 from retriever.arrays import Vectors
+from retriever.storage.adapter import Adapter
 from retriever.storage.binding import checked_vectors, wrong_dimension
 from retriever.storage.calibration import Calibration
 from retriever.storage.catalog import fulltext
 from retriever.storage.catalog.analysis import analyse_chunks, check_chunks, distinct, text_of
 from retriever.storage.catalog.reading import Reader, VectorFile
 from retriever.storage.catalog.schema import (
+    ADAPTER,
     add_accounts,
     add_attached,
     add_columns,
@@ -116,8 +118,9 @@ class Writer(Reader):
         return self._connection.execute(f"DELETE FROM vectors WHERE {UNUSED}").rowcount
 
     def forget_vectors(self) -> None:
-        """Remove all vectors and means, for a change of the model."""
+        """Remove all vectors and means, and the adapter, for a change of the model."""
         add_attached(self._connection)
+        self.set_meta(ADAPTER, None)
         for table in ("vectors", "calibration", "snapshots", "attached"):
             self._connection.execute(f"DELETE FROM {table}")
 
@@ -316,6 +319,15 @@ class Writer(Reader):
         self._connection.execute(
             "INSERT INTO calibration (passage_mean, query_mean, facts) VALUES (?, ?, ?)",
             (*values, json.dumps(dict(facts))),
+        )
+
+    def set_adapter(self, adapter: Adapter | None) -> None:
+        """Replace the adapter; the calibration gets a new number, as vectors are others now."""
+        self.set_meta(ADAPTER, None if adapter is None else adapter.to_json())
+        known = self._one("SELECT passage_mean, query_mean, facts FROM calibration")
+        self._connection.execute("DELETE FROM calibration")
+        self._connection.execute(
+            "INSERT INTO calibration (passage_mean, query_mean, facts) VALUES (?, ?, ?)", known
         )
 
     def set_vector_file(self, row: VectorFile | None) -> None:

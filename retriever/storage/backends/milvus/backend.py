@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NoReturn, Self, cast
 
@@ -17,6 +17,7 @@ import numpy as np
 
 from retriever.arrays import Vectors
 from retriever.settings import ChunkSettings, EmbedderSettings
+from retriever.storage.adapter import Adapter, same_adapter
 from retriever.storage.addresses import Address
 from retriever.storage.backends.milvus import schema, sweeping, wishes
 from retriever.storage.backends.milvus.client import Connection
@@ -25,11 +26,13 @@ from retriever.storage.backends.milvus.describing import described, sizes
 from retriever.storage.backends.milvus.keys import Keys
 from retriever.storage.backends.milvus.moving import Mover
 from retriever.storage.backends.milvus.passages import MilvusPassages
+from retriever.storage.backends.milvus.reading import means_to_json
 from retriever.storage.backends.milvus.session import ANALYSER, Session
 from retriever.storage.backends.milvus.state import Generation, Settings
 from retriever.storage.backends.protocols import CatalogReader
 from retriever.storage.backends.snapshot import Snapshot
 from retriever.storage.binding import (
+    checked_adapter,
     checked_means,
     other_dimension,
     other_model,
@@ -95,7 +98,7 @@ class MilvusBackend:
             self._settings.put({**facts, ANALYSER: fulltext.VERSION}, Generation(1, 1))
         if format_ is None:
             raise IndexStateError(f"the collections of {self.name} are no index of this program")
-        if format_ > schema.FORMAT:
+        if format_ > schema.ADAPTED:
             raise IndexStateError(
                 f"the index at {self.name} was written by a newer version of this program; "
                 "upgrade it to read the index"
@@ -336,7 +339,26 @@ class MilvusBackend:
             if before is not None and same_means(before, means):
                 self._session.put({"calibration": dict(facts)})
             else:
-                self._session.refit(means, facts)
+                self._session.refit(replace(means, adapter=reader.adapter()), facts)
+
+    def set_adapter(self, adapter: Adapter | None) -> None:
+        """See `Documents.set_adapter`; one of passages rewrites all vectors, from the raw ones."""
+        with self._session.lock:
+            self._session.begin()
+            reader = self._session.reader()
+            before = checked_adapter(adapter, reader.calibration(), reader.dimension())
+            if same_adapter(before.adapter, adapter):
+                return
+            # Before the adapter comes and after it is gone: no older program sees one.
+            if adapter is not None:
+                self._session.put({FORMAT: schema.ADAPTED})
+            means = replace(before, adapter=adapter)
+            if any(one is not None and one.of_passages for one in (before.adapter, adapter)):
+                self._session.refit(means, reader.calibration_facts() or {})
+            else:
+                self._session.put({"means": means_to_json(means)})
+            if adapter is None:
+                self._session.put({FORMAT: schema.FORMAT})
 
     def set_match_scale(self, scale: Mapping[str, Any] | None) -> None:
         """See `Documents.set_match_scale`."""

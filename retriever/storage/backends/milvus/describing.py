@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from retriever.storage.adapter import adapter_facts
 from retriever.storage.addresses import Address
 from retriever.storage.backends.milvus.reading import MilvusReader
 from retriever.storage.backends.milvus.schema import FLAT
@@ -29,6 +30,7 @@ def described(
         "wished_model": others.get("wished_model"),
         "chunking": reader.setting("chunking"),
         "calibration": reader.calibration_facts(),
+        "adapter": adapter_facts(reader.adapter()),
         "background": facts and dict(facts),
         "store": {
             "kind": reader.setting("kind") or FLAT,

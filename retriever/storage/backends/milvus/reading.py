@@ -16,6 +16,7 @@ import numpy as np
 
 from retriever.arrays import Keys, Vectors
 from retriever.settings import ChunkSettings, EmbedderSettings
+from retriever.storage.adapter import Adapter
 from retriever.storage.backends.milvus import documents as docs
 from retriever.storage.backends.milvus.client import Row
 from retriever.storage.backends.milvus.collections import Collections
@@ -110,8 +111,15 @@ class MilvusReader(MilvusVocabulary):
 
     def calibration(self) -> Calibration | None:
         """The means; None before they are fitted."""
-        stored_means = self.setting("means")
-        return None if stored_means is None else means_from_json(stored_means)
+        stored = self.setting("means")
+        if stored is None:
+            return None
+        return self.remembered("calibration", lambda: means_from_json(stored))
+
+    def adapter(self) -> Adapter | None:
+        """See `CatalogReader.adapter`."""
+        known = self.calibration()
+        return None if known is None else known.adapter
 
     def calibration_facts(self) -> Mapping[str, Any] | None:
         """See `CatalogReader.calibration_facts`."""
@@ -452,21 +460,25 @@ class MilvusReader(MilvusVocabulary):
         return loaded_vectors
 
 
-def means_to_json(means: Calibration) -> dict[str, str]:
-    """Means as a setting, to the last bit."""
-    return {
+def means_to_json(means: Calibration) -> dict[str, Any]:
+    """Means as a setting, to the last bit, with their adapter if there is one."""
+    values: dict[str, Any] = {
         name: base64.b64encode(np.asarray(mean, "<f4").tobytes()).decode()
         for name, mean in (("passage", means.passage_mean), ("query", means.query_mean))
     }
+    if means.adapter is not None:
+        values["adapter"] = means.adapter.to_json()
+    return values
 
 
-def means_from_json(value: Mapping[str, str]) -> Calibration:
+def means_from_json(value: Mapping[str, Any]) -> Calibration:
     """The inverse of `means_to_json`."""
     passage, query = (
         np.frombuffer(base64.b64decode(value[name]), "<f4").astype(np.float32)
         for name in ("passage", "query")
     )
-    return Calibration(passage, query)
+    adapter = value.get("adapter")
+    return Calibration(passage, query, adapter and Adapter.from_json(adapter))
 
 
 def _need(row: DocumentRow) -> tuple[bool, int, bytes, int]:

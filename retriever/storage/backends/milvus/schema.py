@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     from pymilvus import MilvusClient
 
 FORMAT = 1
-"""The number of this schema; an index of a larger one is refused."""
+"""The number of this schema; an index of a larger one than `ADAPTED` is refused."""
+
+ADAPTED = 2
+"""The format's number while the index has an adapter, which an older program would not apply."""
 
 FLAT = "FLAT"
 """The index kind that compares with all vectors: its results are exact."""
@@ -153,6 +156,7 @@ def _present(client: MilvusClient, name: str) -> list[str]:
 
 
 __all__ = [
+    "ADAPTED",
     "FLAT",
     "FORMAT",
     "PASSAGE_FIELDS",
