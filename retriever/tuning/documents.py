@@ -214,8 +214,15 @@ def _document_pairs(chunks: Sequence[Chunk], seed: int) -> list[Pair]:
 
 def _sentence_pair(chunk: Chunk) -> Pair | None:
     for sentence, rest in cloze_questions(chunk.text):
-        return Pair(sentence, Passage(rest, chunk.title, chunk.id))
+        if _is_asked(sentence):
+            return Pair(sentence, Passage(rest, chunk.title, chunk.id))
     return None
+
+
+def _is_asked(sentence: str) -> bool:
+    """Whether a text is sentences, and not a heading, rows of a table or markup."""
+    is_marked = sentence.startswith("#") or "|" in sentence
+    return not is_marked and readability(sentence) >= _READABLE
 
 
 def _heading_pair(chunk: Chunk) -> Pair | None:
@@ -276,7 +283,7 @@ def _crop_pair(chunk: Chunk, seed: int) -> Pair | None:
     words = count_words(query, _QUERY_WORDS)
     if not 6 <= words < _QUERY_WORDS or count_words(larger, _LEAST_WORDS) < _LEAST_WORDS:
         return None
-    if normalised(query) == normalised(larger):
+    if normalised(query) == normalised(larger) or not _is_asked(query):
         return None
     return Pair(query, Passage(larger, chunk.title, chunk.id))
 

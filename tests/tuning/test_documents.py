@@ -49,6 +49,8 @@ def documents() -> Iterator[Document]:
         if n % 3 == 0:
             yield document(f"copy{n}", note.pages[0].text.replace("#", "##"), title=f"Copy {n}")
     yield document("book", *(paragraph(draw) for _ in range(120)), title="Intro")
+    table = "\n".join(f"| {' | '.join(draw.choices(WORDS, k=8))} |" for _ in range(30))
+    yield document("table", f"| a | b | c | d | e | f | g | h |\n{'|---' * 8}|\n{table}")
     yield document("contents", CONTENTS)
     yield document("markup", " ".join(f"<a_{n}='x{n}_{n}/{n}'/>" for n in range(90)))
     yield document("short", "Too short.")
@@ -117,6 +119,7 @@ def test_queries_and_their_passages(index: Index, made: DocumentPairs) -> None:
             kinds["crops"] += 1
             assert normalised(pair.query) in text
     assert min(kinds[kind] for kind in ("title", "heading", "sentence", "crops")) > 20
+    assert not any("|" in pair.query or pair.query.startswith("#") for pair in made.train.pairs)
     passages: dict[str, set[str]] = {}
     for pair in made.train.pairs:
         passages.setdefault(normalised(pair.query), set()).add(pair.positive.id)
