@@ -140,9 +140,9 @@ def _is_base(index: Index, options: argparse.Namespace) -> bool:
 
 def _cards(options: argparse.Namespace) -> int:
     """A process for each GPU, unless a device is named."""
-    import torch
+    from retriever.embedding.models.devices import inspect_machine
 
-    return max(1, torch.cuda.device_count()) if not options.device else 1
+    return 1 if options.device else max(1, len(inspect_machine().cards))
 
 
 def _recipe(options: argparse.Namespace) -> Recipe:
