@@ -25,6 +25,7 @@ from benchmarks.vulnerabilities import Audit
 from retriever import AlignedWVA, Index
 from retriever.interface.page_server import server_command as serving
 from retriever.reading.pictures.tesseract import unavailable_reason
+from retriever.tuning import adapting
 from tests.benchmarks.test_quality_table import Theirs
 from tests.fakes import FakeEmbedder
 from tests.pdfs import pdf_file, text_page
@@ -87,6 +88,7 @@ SMALLER = {  # options that shorten commands which read much by default
     "soak": "--tiny",
     "watch": "--tiny",
     "tuning": "--tiny",
+    "adapter": "--tiny",
 }
 AGAIN = {"flips": "--only .rows"}
 """What narrows the later commands of a module that differ in nothing but what is shortened."""
@@ -122,7 +124,9 @@ WITH_MODEL = (
     "answers",
     "half_made",
     "tuning",
+    "adapter",
 )
+TUNES = ("tuning", "adapter")
 TUNED = ("scifact-train", "cranfield", "medline")
 INDEXED = (
     *("bench", "deletion", "literal", "milvus_equality", "sentences", "serving"),
@@ -208,14 +212,14 @@ def arguments(command: str, inputs: dict[str, Path]) -> tuple[str, list[str]]:
         "PATH/difficult_files": inputs["NOTES"],
         "PATH/stsb-train.tsv": inputs["RATED"],
         "PATH/stsb-dev.tsv": inputs["RATED"],
-        **({f"PATH/{name}": inputs["STORIES"] for name in TUNED} if module == "tuning" else {}),
+        **({f"PATH/{name}": inputs["STORIES"] for name in TUNED} if module in TUNES else {}),
         **inputs,
     }
     found = [str(replaced.get(word, word)) for word in words]
     found = [str(inputs["BEIR"]) if word.startswith("PATH/") else word for word in found]
     if "--sample" in found:
         found[found.index("--sample")] = f"--sample={inputs['NOTES']}"
-    if module in WITH_MODEL:
+    if module in WITH_MODEL and words[0] != "speed":
         end = found.index("--model") if "--model" in found else len(found)
         found = [*found[:end], "--model", str(inputs["MODEL"])]
     return module, found
@@ -243,6 +247,8 @@ def test_a_documented_command_runs(
         pytest.skip(unavailable_reason())
     if module == "quality":
         monkeypatch.setattr(quality, "Trained", Theirs)  # the extra is not installed for tests
+    if module == "adapter":  # so that a few questions are enough
+        monkeypatch.setattr(adapting, "LEAST", 3)
     if module == "dependencies":  # it asks services in the network, and reads every package twice
         monkeypatch.setattr(dependencies.vulnerabilities, "audit", lambda pinned: Audit(1))
         monkeypatch.setattr(dependencies, "environment_bill", NO_COMPONENTS.copy)
