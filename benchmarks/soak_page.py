@@ -66,11 +66,16 @@ class Visit:
     """A session of the page, without a browser."""
 
     def __init__(self, port: int) -> None:
-        origin: Any = f"http://127.0.0.1:{port}"
+        self._port = port
+        self.pages: dict[str, str] = {}
+        self._connect()
+
+    def _connect(self) -> None:
+        origin: Any = f"http://127.0.0.1:{self._port}"
         self._open = ExitStack()
         self._socket: ClientConnection = self._open.enter_context(
             connect(
-                f"ws://127.0.0.1:{port}/_stcore/stream",
+                f"ws://127.0.0.1:{self._port}/_stcore/stream",
                 subprotocols=["streamlit"],  # type: ignore[list-item]  # a new type of str
                 origin=origin,
                 max_size=None,
@@ -78,10 +83,18 @@ class Visit:
                 ping_interval=None,
             )
         )
-        self.pages: dict[str, str] = {}
+        self._asked: tuple[str, Mapping[str, Any]] | None = None
 
     def ask(self, page: str = "", **query: Any) -> str:
-        """Go to an address of the page; returns all that it sends as text."""
+        """Go to an address of the page; returns all that it sends as text.
+
+        The address that it shows already is loaded again, as in a browser: by a new session. A run
+        at the same address is one of a click, which would have the values of all widgets with it.
+        """
+        if self._asked == (page, query):
+            self.close()
+            self._connect()
+        self._asked = page, query
         back = BackMsg()
         back.rerun_script.query_string = urlencode(query, doseq=True)
         back.rerun_script.page_script_hash = self.pages.get(page, "")
