@@ -60,7 +60,7 @@ $(STAMPS)/ui: $(STAMPS)/venv $(SETUP)
 
 $(STAMPS)/dev: $(STAMPS)/venv $(SETUP)
 	@echo "installing with the development extras (a few minutes the first time) …"
-	$(PIP) --editable ".[ui,formats,langchain,server,mcp,milvus-lite,ray,dev]"
+	$(PIP) --editable ".[ui,formats,langchain,server,mcp,milvus-lite,ray,tune,dev]"
 	@touch $@ $(STAMPS)/ui
 
 # Loading it once compiles the 2,400 modules that it needs, for all processes to come; our own are

@@ -23,7 +23,9 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parents[1]
 RUN = "run"
 """The group of packages that every installation needs; the other groups are extras."""
-SHIPPED = (RUN, "ui", "formats", "langchain", "server", "mcp", "milvus", "milvus-lite", "ray")
+SHIPPED = (
+    *(RUN, "ui", "formats", "langchain", "server", "mcp", "milvus", "milvus-lite", "ray", "tune"),
+)
 """What people install. `office`, `markup` and `ocr` are parts of `formats`."""
 DEVELOPMENT = ("dev",)
 
