@@ -37,6 +37,7 @@ from retriever.significance import MIN_DIFFERENCES, PairedComparison, Verdict, c
 from retriever.storage.adapter import QUERY, SIDES, Adapter
 from retriever.storage.backends import Snapshot
 from retriever.tuning.adapter import Fitted, fit_map
+from retriever.tuning.guard import objection
 from retriever.tuning.leakage import chosen, hold_out, normalised
 from retriever.tuning.pairs import Pair, PairData, Passage
 from retriever.tuning.trial import trial, weighted
@@ -283,15 +284,13 @@ def _report(
 
 
 def _decided(dense: Figures, hybrid: Figures, count: int, fitted: Fitted) -> tuple[bool, str]:
-    verdicts = {dense.verdict, hybrid.verdict}
     if count < max(LEAST, MIN_DIFFERENCES):
         return False, f"Fewer than {LEAST} cannot tell whether the map helps, so it is not kept."
     if fitted.start == "identity" and not fitted.steps:
         return False, "No map was better than none, so the index stays as it is."
-    if Verdict.WORSE in verdicts:
-        return False, "Something is worse by more than noise, so the index stays as it is."
-    if Verdict.BETTER not in verdicts:
-        return False, "Nothing is better by more than noise, so the index stays as it is."
+    against = objection([Verdict(dense.verdict), Verdict(hybrid.verdict)])
+    if against:
+        return False, f"{against}, so the index stays as it is."
     return True, "The map is kept; wva tune INDEX --adapter off removes it."
 
 

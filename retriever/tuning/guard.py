@@ -6,7 +6,7 @@ paired, per query, with a bootstrap (see `retriever.significance`).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from retriever.embedding.protocols import RetrievalEmbedder, SentenceEmbedder
@@ -160,11 +160,17 @@ def _decide(
             "helps, so it is not kept."
         )
     figures = f"On {count} held-out {what}, before and after: {'; '.join(told)}."
-    if Verdict.WORSE in verdicts:
-        return False, f"{figures} Something is worse by more than noise, so it is not kept."
-    if Verdict.BETTER not in verdicts:
-        return False, f"{figures} Nothing is better by more than noise, so it is not kept."
+    against = objection(verdicts)
+    if against:
+        return False, f"{figures} {against}, so it is not kept."
     return True, f"{figures} It is kept."
+
+
+def objection(verdicts: Collection[Verdict]) -> str:
+    """Why a change with these verdicts, of its modes, is not kept; empty if it is."""
+    if Verdict.WORSE in verdicts:
+        return "Something is worse by more than noise"
+    return "" if Verdict.BETTER in verdicts else "Nothing is better by more than noise"
 
 
 def _told(what: str, before: float, after: float, found: PairedComparison) -> str:
@@ -189,5 +195,6 @@ __all__ = [
     "RatedRun",
     "evaluate_held",
     "judge_change",
+    "objection",
     "retrieval_dataset",
 ]
