@@ -36,7 +36,7 @@ from retriever.evaluation.sts import evaluate_sts
 from retriever.settings import DEFAULT_MODEL
 from retriever.tuning.documents import pairs_from_index
 from retriever.tuning.leakage import hold_out
-from retriever.tuning.model import Tuning, make_model
+from retriever.tuning.model import Tuning, make_model, prepare
 from retriever.tuning.pairs import PairData
 from retriever.tuning.reading import read_pairs
 from retriever.tuning.recipe import Recipe
@@ -108,8 +108,8 @@ def _tuned(tuning: Tuning, train: PairData) -> Iterator[Path]:
     """The folder of a model tuned on these pairs, until the end of the block."""
     with tempfile.TemporaryDirectory(prefix="wva-tuning-") as scratch:
         started = time.monotonic()
-        base = tuning.load()
-        made = make_model(Path(scratch), tuning, base, train, _say, _Steps())
+        prepare(Path(scratch), tuning, tuning.load(), train, _say)
+        made = make_model(Path(scratch), tuning, _say, _Steps())
         _say(f"tuned on {len(train.pairs):,} pairs in {time.monotonic() - started:,.0f} s")
         yield made
 

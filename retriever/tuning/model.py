@@ -46,7 +46,7 @@ MINED_PASSAGES = 20_000
 class Tuning:
     """What was asked for: a base model, pairs, and how to train.
 
-    `load` gives the base; it is called twice, so that training does not hold it in memory as well.
+    `load` gives the base, which is let go before training.
     `index` has the passages of `train` already, embedded by the base: negatives are mined there.
     With `judge` the base's likelihoods sort out negatives that answer the question, too.
     """
@@ -100,7 +100,9 @@ def tune_model(
     progress(f"measuring the base on {len(tuning.held.pairs):,} held-out pairs …")
     before = evaluate_held(base, tuning.held, progress=progress)
     settings = base.settings
-    made = make_model(work, tuning, base, clean, progress, step)
+    prepare(work, tuning, base, clean, progress)
+    del base  # training loads it again, as another class
+    made = make_model(work, tuning, progress, step)
     facts = {
         "base": settings.pinned_model,
         "base_weights": settings.weights,
@@ -127,20 +129,28 @@ def tune_model(
     return Tuned(out, decision, facts)
 
 
-def make_model(
+def prepare(
     work: Path,
     tuning: Tuning,
     base: AlignedWVA,
     train: PairData,
     progress: Callable[[str], None] = lambda text: None,
-    step: Callable[[Step], None] = lambda step: None,
-) -> Path:
-    """The folder of the model that was trained on `train`, whatever it is worth.
+) -> None:
+    """Mine negatives for these pairs, and write what the run in the folder `work` reads.
 
-    What an earlier call has done in the folder `work` is not done again.
+    What an earlier call has done there is not done again.
     """
     if not (work / "run.json").is_file():
-        _prepare(work, tuning, base, train, progress)
+        _write_run(work, tuning, base, train, progress)
+
+
+def make_model(
+    work: Path,
+    tuning: Tuning,
+    progress: Callable[[str], None] = lambda text: None,
+    step: Callable[[Step], None] = lambda step: None,
+) -> Path:
+    """Train what `prepare` has written; the folder of the merged model, whatever it is worth."""
     _train(work, tuning.processes, progress, step)
     made = work / "model"
     _merge(work, made, progress)
@@ -188,7 +198,7 @@ def _begin(work: Path, asked: dict[str, Any], *, restart: bool) -> None:
         file.write(json.dumps(asked).encode())
 
 
-def _prepare(
+def _write_run(
     work: Path,
     tuning: Tuning,
     base: AlignedWVA,
@@ -261,4 +271,4 @@ def _keep(made: Path, out: Path, facts: dict[str, Any]) -> None:
     trust(str(out))
 
 
-__all__ = ["Tuned", "Tuning", "figures", "make_model", "tune_model"]
+__all__ = ["Tuned", "Tuning", "figures", "make_model", "prepare", "tune_model"]

@@ -142,7 +142,11 @@ class PooledModel(InputModule):  # type: ignore[misc]  # it has no types
     def save(self, output_path: str, *_: Any, **__: Any) -> None:
         """Write the trained parameters, to go on from: (see `restore`)."""
         there = {name: one.detach().cpu().contiguous() for name, one in self.trained.items()}
-        save_file(there, str(Path(output_path) / ADAPTER_FILE))
+        # A file that is there is whole: a process may be killed while it writes.
+        path = Path(output_path) / ADAPTER_FILE
+        part = path.with_suffix(".part")
+        save_file(there, str(part))
+        part.replace(path)
 
     def restore(self, folder: Path) -> None:
         """Read what `save` wrote into the parameters."""
