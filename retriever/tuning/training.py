@@ -9,6 +9,7 @@ arXiv 2101.06983); for rated pairs of sentences it is CoSENT. Both are sentence-
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -45,7 +46,10 @@ from retriever.tuning.recipe import POSITIVE, QUERY, Recipe
 from retriever.types import ModelError
 
 ROWS_FILE, RUN_FILE, MEANS_FILE, CLOCK_FILE = "rows.jsonl", "run.json", "means.npz", "clock.json"
-CHECKPOINTS = "checkpoints"
+CHECKPOINTS, STEPS_FILE = "checkpoints", "steps.jsonl"
+
+LOOK_SECONDS = 0.5
+"""Seconds between two looks at how far other processes are."""
 
 CHECKPOINT_SECONDS = 90.0
 """A killed run loses at most this much, and a step."""
@@ -331,10 +335,19 @@ def train_on_all(folder: Path, processes: int, told: Told = lambda step: None) -
         return
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     command += [f"--nproc-per-node={processes}", "-m", "retriever.tuning.training", str(folder)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as done:  # noqa: S603 - ours
-        for line in done.stdout or ():
-            if line.startswith("{"):
+    steps = folder / STEPS_FILE
+    steps.unlink(missing_ok=True)
+    with subprocess.Popen(command) as done:  # noqa: S603 - ours
+        seen = 0
+        while True:
+            ended = _ends_within(done, LOOK_SECONDS)
+            # What comes after the last end of a line is being written.
+            lines = steps.read_text("utf-8").split("\n")[:-1] if steps.exists() else []
+            for line in lines[seen:]:
                 told(Step(**json.loads(line)))
+            seen = len(lines)
+            if ended:
+                break
     if done.returncode:
         raise ModelError(
             f"the training in {folder} ended with {done.returncode}; "
@@ -342,10 +355,22 @@ def train_on_all(folder: Path, processes: int, told: Told = lambda step: None) -
         )
 
 
+def _ends_within(process: subprocess.Popen[bytes], seconds: float) -> bool:
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
+
+
 def _main(folder: Path) -> None:
+    """Train as one of several processes; the first one writes down how far it is."""
+    first = int(os.environ.get("RANK", "0")) == 0
+
     def told(step: Step) -> None:
-        sys.stdout.write(json.dumps(asdict(step)) + "\n")
-        sys.stdout.flush()
+        if first:
+            with (folder / STEPS_FILE).open("a", encoding="utf-8") as file:
+                file.write(json.dumps(asdict(step)) + "\n")
 
     train(folder, told)
 

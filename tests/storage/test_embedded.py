@@ -765,6 +765,20 @@ def test_an_index_that_another_process_makes_is_waited_for(folder: Path, monkeyp
     thread.join()
 
 
+def test_an_index_that_is_made_between_two_looks_is_found(folder: Path, monkeypatch) -> None:
+    """The catalog appears, and its maker ends, after the look at the one and before the other."""
+    folder.mkdir()
+    real = connections._is_being_made
+
+    def made_meanwhile(folder: Path) -> bool:
+        EmbeddedBackend.open(folder, create=True).close()
+        return real(folder)
+
+    monkeypatch.setattr(connections, "_is_being_made", made_meanwhile)
+    with EmbeddedBackend.open(folder) as reader:
+        assert live(reader).documents() == []
+
+
 def test_a_reader_says_that_an_index_is_being_made(folder: Path, monkeypatch) -> None:
     """There is no catalog yet, and what a killed process left of one is not taken for it."""
     monkeypatch.setattr(connections, "_MAKING_PATIENCE", 0.0)

@@ -487,7 +487,8 @@ def _check_folder(folder: Path) -> None:
         raise IndexStateError(f"{folder} is a file; an index is a folder")
     deadline = time.monotonic() + _MAKING_PATIENCE
     while kind_of(folder / CATALOG_FILE) != "file":
-        if not _is_being_made(folder):
+        # Looked at again: the process may have made it, and let the lock go, between both looks.
+        if not _is_being_made(folder) and kind_of(folder / CATALOG_FILE) != "file":
             raise IndexStateError(
                 f"{folder} is not an index: it has no {CATALOG_FILE}; make one in another folder "
                 "with: wva index PATH --index DIR"
