@@ -31,11 +31,14 @@ def busy_reason(shared: SharedIndex, runs: Jobs) -> str:
     return ""
 
 
-def show_job(shared: SharedIndex, runs: Jobs) -> None:
-    """Show the job in a fragment that refreshes itself."""
-    going_on = bool(busy_reason(shared, runs))
-    every = BUSY_REFRESH_SECONDS if going_on else status.REFRESH_SECONDS
-    st.fragment(_show_refreshed, run_every=every)(shared, runs, going_on=going_on)
+def show_job(shared: SharedIndex, runs: Jobs, *, busy: str) -> None:
+    """Show the job in a fragment that refreshes itself.
+
+    `busy` is the `busy_reason` that the page is drawn with: when it is another one, the fragment
+    lets the page be drawn again.
+    """
+    every = BUSY_REFRESH_SECONDS if busy else status.REFRESH_SECONDS
+    st.fragment(_show_refreshed, run_every=every)(shared, runs, going_on=bool(busy))
 
 
 @status.with_errors_shown

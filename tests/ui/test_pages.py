@@ -636,6 +636,16 @@ def test_nothing_is_changed_while_another_process_writes(
     assert not app.run().button(key="FormSubmitter:folder-form-Add and index").disabled
 
 
+def test_a_writer_that_ends_while_the_page_is_drawn_does_not_close_it(
+    page: Callable[..., AppTest], index: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = at_collections(page(index))
+    said = iter(["Another process is writing to this collection: wait until it has finished."])
+    monkeypatch.setattr("ui.job_status.busy_reason", lambda *_: next(said, ""))
+    app.run()
+    assert not app.button(key="FormSubmitter:folder-form-Add and index").disabled
+
+
 class Following:
     """Processes that follow are only noted."""
 

@@ -204,7 +204,7 @@ def _show_chosen(picker: CollectionPicker, index: SharedIndex) -> None:
     """Show the chosen collection: its job, what needs attention, adding documents, its files."""
     st.html(f'<h2 class="wva-title"><bdi>{escape_html(index.path.name)}</bdi></h2>')
     busy = job_status.busy_reason(index, picker.jobs)
-    job_status.show_job(index, picker.jobs)
+    job_status.show_job(index, picker.jobs, busy=busy)
     job_status.show_rest(index, picker.jobs)
     removal.show_removed(index, picker.jobs, busy=busy)
     attention.show_attention(index, picker.jobs, busy=busy)
