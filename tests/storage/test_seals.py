@@ -19,6 +19,7 @@ import pytest
 from retriever.index import Index
 from retriever.indexing.verify import repair_index, verify_index
 from retriever.storage.adapter import Adapter
+from retriever.storage.backends import verifying
 from retriever.storage.catalog import salvage, seals
 from retriever.storage.catalog.mending import turned_back
 from retriever.types import IndexStateError
@@ -383,3 +384,44 @@ def test_a_seal_is_looked_up_by_its_key(made: Path, kind: seals.Kind) -> None:
         plan = one.execute(f"EXPLAIN QUERY PLAN {select}").fetchall()
         (step,) = [row[3] for row in plan if " s " in row[3]]
     assert "kind=? AND key=?" in step
+
+
+def test_a_bit_anywhere_in_the_last_frame_of_the_log_is_found(tmp_path: Path) -> None:
+    """Its header alone says that a transaction ends there; SQLite takes a wrong one for an end."""
+    log = tmp_path / "catalog.sqlite-wal"
+    with closing(sqlite3.connect(tmp_path / "catalog.sqlite")) as connection:
+        connection.executescript("PRAGMA page_size = 512; PRAGMA journal_mode = WAL;")
+        for number in range(3):
+            connection.execute(f"CREATE TABLE t{number} (a)")
+            connection.commit()
+        data = log.read_bytes()
+    last = len(data) - 24 - 512
+    assert not _damaged_log_of(tmp_path, data)
+    unseen = [
+        (place, bit)
+        for place in range(last, last + 24)
+        for bit in range(8)
+        if not _damaged_log_of(tmp_path, _flipped(data, place, bit))
+    ]
+    # With a length of 0 it is a frame of a transaction that nobody has ended, as a kill leaves it.
+    assert all(not any(_flipped(data, *one)[last + 4 : last + 8]) for one in unseen)
+    older = _renewed(data)
+    assert not _damaged_log_of(tmp_path, older)
+
+
+def _damaged_log_of(folder: Path, data: bytes) -> str:
+    (folder / "catalog.sqlite-wal").write_bytes(data)
+    return verifying._damaged_log(folder)
+
+
+def _flipped(data: bytes, place: int, bit: int) -> bytes:
+    return data[:place] + bytes([data[place] ^ 1 << bit]) + data[place + 1 :]
+
+
+def _renewed(data: bytes) -> bytes:
+    """The log after SQLite has begun it anew: a new head, all frames left by the one before."""
+    head = bytearray(data[:24])
+    head[16:24] = (int.from_bytes(head[16:20], "big") + 1).to_bytes(4, "big") + b"salt"
+    order = "<" if int.from_bytes(head[:4], "big") == 0x377F0682 else ">"
+    sums = verifying._sums(bytes(head), order, 0, 0)
+    return bytes(head) + b"".join(one.to_bytes(4, "big") for one in sums) + data[32:]

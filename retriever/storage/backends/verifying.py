@@ -202,8 +202,9 @@ def _stored(reader: Reader, name: str) -> Any:
 def _damaged_log(folder: Path) -> str:
     """What is wrong with the write-ahead log; empty if nothing is.
 
-    SQLite ignores a log from the first frame on whose checksum is wrong. Frames of the same log
-    behind it that end a transaction were committed, and are lost.
+    SQLite ignores a log from the first frame on whose checksum or salts are wrong. Frames of the
+    same log from there on that end a transaction were committed, and are lost. What an earlier log
+    has left in the file has neither of this one's salts; a damaged frame has one of them at least.
     """
     try:
         data = (folder / f"{CATALOG_FILE}-wal").read_bytes()
@@ -221,15 +222,13 @@ def _damaged_log(folder: Path) -> str:
     state = one, two
     while at + size <= len(data):
         _, committed, *rest = _FRAME_HEADER.unpack_from(data, at)
-        if broken:
-            if rest[:2] == salts and committed:
-                return "the log is damaged: changes that were committed are lost"
-        else:
+        if not broken:
             state = _sums(data[at : at + 8], order, *state)
             state = _sums(data[at + 24 : at + size], order, *state)
             broken = rest[:2] != salts or state != tuple(rest[2:])
-            if broken and rest[:2] == salts and committed:
-                return "the log is damaged: changes that were committed are lost"
+        is_ours = rest[0] == salts[0] or rest[1] == salts[1]
+        if broken and is_ours and committed:
+            return "the log is damaged: changes that were committed are lost"
         at += size
     return ""
 
