@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 from retriever import __version__
 from retriever.embedding.models.trusted import trust
 from retriever.evaluation.retrieval import open_dataset
+from retriever.evaluation.runs import KEYWORD, digest
 from retriever.evaluation.runs import Run as SearchRun
-from retriever.evaluation.runs import digest
 from retriever.files.durable import publish_folder, replacing
 from retriever.index import Index
 from retriever.tuning.card import card
@@ -158,11 +158,12 @@ def make_model(
 
 
 def figures(run: HeldRun) -> dict[str, float]:
-    """The means of a run, by what was measured."""
+    """The means of a run, by what was measured; keyword search is the same for every model."""
     if isinstance(run, SearchRun):
         return {
             f"{mode} {measure}": round(sum(by_query.values()) / max(1, len(by_query)), 4)
             for mode, measures in run.values.items()
+            if mode != KEYWORD
             for measure, by_query in measures.items()
         }
     return {"Spearman x 100": round(run.spearman, 2)}

@@ -232,6 +232,9 @@ class _Trainer(SentenceTransformerTrainer):  # type: ignore[misc]  # it has no t
     module: PooledModel
     clock: _Clock
 
+    def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
+        """Make no card of its own: it would read all texts again for it, and look for a hub."""
+
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         folder = Path(output_dir or self.args.output_dir)
         folder.mkdir(parents=True, exist_ok=True)

@@ -226,6 +226,7 @@ def test_a_merged_folder_is_a_plain_model_with_its_facts(base: Path, tmp_path: P
         AlignedWVA(str(tmp_path / "tuned"))
 
 
+@pytest.mark.timeout(180)  # three processes import torch
 def test_two_processes_train_one_run(base: Path, tmp_path: Path) -> None:
     begin(tmp_path, base, replace(SMALL, epochs=1))
     told: list[Step] = []
