@@ -47,7 +47,8 @@ class Tuning:
     """What was asked for: a base model, pairs, and how to train.
 
     `load` gives the base, which is let go before training.
-    `index` has the passages of `train` already, embedded by the base: negatives are mined there.
+    `index` has the passages of `train`: if they are embedded by the base, negatives are mined
+    there.
     With `judge` the base's likelihoods sort out negatives that answer the question, too.
     """
 
@@ -214,7 +215,7 @@ def _write_run(
     with ExitStack() as opened:
         if not train.scored and recipe.negatives:
             index = tuning.index
-            if index is None:
+            if index is None or index.embedder.settings.fingerprint != base.fingerprint:
                 data = retrieval_dataset(train, MINED_PASSAGES)
                 index = opened.enter_context(
                     open_dataset(base, data, train.name, progress=progress)

@@ -6,6 +6,7 @@ import argparse
 import sys
 import time
 from dataclasses import fields, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from retriever.tuning.recipe import Recipe
     from retriever.tuning.training import Step
 
+_LIBRARIES = ("datasets", "peft", "sentence_transformers")
 _PATIENCE = 15.0  # seconds between two lines of progress
 _HELD_QUERIES, _HELD_DOCUMENTS = 0.1, 0.15
 
@@ -125,17 +127,12 @@ def _tuning(
         train,
         held,
         recipe,
-        index=index if index is not None and _is_base(index, options) else None,
+        index=index,
         judge=options.judge,
         processes=options.processes or _cards(options),
         device=options.device,
         dtype=options.dtype,
     )
-
-
-def _is_base(index: Index, options: argparse.Namespace) -> bool:
-    """Whether an index holds vectors of the model that is tuned."""
-    return bool(index.embedder.settings.fingerprint == load_embedder(options).fingerprint)
 
 
 def _cards(options: argparse.Namespace) -> int:
@@ -168,16 +165,11 @@ def _numbers(text: str) -> tuple[int, ...]:
 
 def _need_libraries() -> None:
     """Raise UsageError without the extra."""
-    try:
-        import datasets  # noqa: F401
-        import peft  # noqa: F401
-        import sentence_transformers  # noqa: F401
-    except ModuleNotFoundError as error:
-        if error.name not in ("datasets", "peft", "sentence_transformers"):
-            raise
+    missing = next((name for name in _LIBRARIES if find_spec(name) is None), "")
+    if missing:
         raise UsageError(
-            f"tuning needs {error.name}, which is not installed: {install_command('tune')}"
-        ) from None
+            f"tuning needs {missing}, which is not installed: {install_command('tune')}"
+        )
 
 
 class _Steps:
