@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.soak_index import Forgetful, Soaker
-from benchmarks.soak_measures import Sample, quiet
+from benchmarks.soak_measures import MIN_OPERATIONS, Sample, quiet
 from benchmarks.soak_outcome import Outcome, compare_with_files, left_behind
 from benchmarks.soak_page import soak_page
 from retriever.index import Index
@@ -101,6 +101,8 @@ def table(outcome: Outcome) -> str:
         for one in some:
             values = f"{one.first:,.0f} | {one.last:,.0f} | {one.most:,.0f}"
             lines.append(f"| {who} | {one.what} | {values} | {'GROWS' if one.leaks else ''} |")
+    if not any(outcome.growths.values()):
+        lines.append(f"| all | untold: fewer than {MIN_OPERATIONS} operations | – | – | – | |")
     lines += [f"\nviolations: {len(outcome.violations)}"]
     return "\n".join([*lines, *(f"- {one}" for one in outcome.violations[:20])])
 

@@ -17,6 +17,9 @@ import psutil
 WARM = 0.4
 """The share of a run that fills caches and is not compared."""
 
+MIN_OPERATIONS = 200
+"""A run of fewer is not judged: pools of threads and caches still fill until its end."""
+
 MEGABYTE = 1_000_000
 MAX_GROWTH = 12.0
 """MB by which the median of the last third after the warm-up may exceed that of the first."""
@@ -94,15 +97,19 @@ class Growth:
 
 
 def growths(samples: Sequence[Sample]) -> list[Growth]:
-    """How each quantity grew.
+    """How each quantity grew; nothing for a run too short to tell.
 
-    >>> flat = [Sample(at, 100.0, 9, 2, 0, 0) for at in range(12)]
+    >>> flat = [Sample(50 * at, 100.0, 9, 2, 0, 0) for at in range(12)]
     >>> any(one.leaks for one in growths(flat))
     False
-    >>> more = [Sample(at, 100.0 + 4 * at, 9 + at, 2, 0, 0) for at in range(12)]
+    >>> more = [Sample(50 * at, 100.0 + 4 * at, 9 + at, 2, 0, 0) for at in range(12)]
     >>> [one.what for one in growths(more) if one.leaks]
     ['megabytes', 'handles']
+    >>> growths(more[:4])
+    []
     """
+    if not samples or samples[-1].operations < MIN_OPERATIONS:
+        return []
     warm = samples[int(len(samples) * WARM) :]
     third = max(1, len(warm) // 3)
     found = []
