@@ -197,11 +197,18 @@ def test_an_error_of_the_model_is_the_runs_error(cluster) -> None:
 
 @pytest.mark.parametrize("command", [one for one in COMMANDS if one.split()[0] == "ray"], ids=str)
 def test_a_documented_command_runs(
-    cluster, command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    cluster,
+    command: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """As the others in `tests/benchmarks/test_commands.py`, which has no cluster."""
+    sample = tmp_path / "sample"  # three runs of the real model over a sample would take minutes
+    sample.mkdir()
+    (sample / "heron.md").write_text("# Birds\n\nThe heron waits at the weir.\n")
     monkeypatch.setattr(benchmarks.ray, "simulated", lambda *cpus: nullcontext(cluster))
-    benchmarks.ray.main([*command.split()[1:], "--count", "40"])
+    benchmarks.ray.main([*command.split()[1:], "--count", "40", "--sample", str(sample)])
     told = capsys.readouterr().out
     assert "|---|" in told
     assert len(rows(told)) > 1
