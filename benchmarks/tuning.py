@@ -2,8 +2,10 @@
 
 - `pairs FOLDER`: a data set in the format of BEIR. By seed, a fifth of the questions is held out, a
   model is tuned on the others, and the held-out ones are searched in the whole corpus: dense and
-  hybrid, before and after, beside BM25 and a trained embedder.
+  hybrid, before and after, with an adapter of the same pairs (where its own guard keeps one; query
+  side), beside BM25 and a trained embedder.
 - `documents FOLDER…`: the same sets, tuned on their texts alone, without a question or a judgement.
+  The model is measured whether or not the guard of `wva tune` would keep it.
 - `sts TRAIN DEV`: rated sentences; Spearman x 100 on DEV by pooling, trained alike.
 
 Every mean has its 95 % interval over the questions, every difference a verdict. Tables go to
@@ -26,6 +28,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import trained
+from benchmarks.adapter import Remembering, copied
 from benchmarks.tables import comparison_table, markdown, quality_table
 from benchmarks.trained import Trained
 from retriever.embedding.aligned_wva import AlignedWVA
@@ -34,7 +37,8 @@ from retriever.evaluation.retrieval import evaluate_dataset, open_dataset
 from retriever.evaluation.runs import Data, Run, score_rankings
 from retriever.evaluation.sts import evaluate_sts
 from retriever.settings import DEFAULT_MODEL
-from retriever.tuning.documents import pairs_from_index
+from retriever.tuning.adapting import tune_adapter
+from retriever.tuning.documents import PAIRS, pairs_from_index
 from retriever.tuning.leakage import hold_out
 from retriever.tuning.model import Tuning, make_model, prepare
 from retriever.tuning.pairs import PairData
@@ -45,7 +49,8 @@ from retriever.tuning.training import Step
 SEEDS = 3
 HELD = 0.2
 MEASURE = "ndcg@10"
-KEYWORD, BASE, TUNED = "BM25", "untrained", "tuned"
+KEYWORD, BASE, ADAPTED, TUNED = "BM25", "untrained", "adapter", "tuned"
+SEARCHED = ("dense", "hybrid")
 POOLINGS = ("aligned-wva", "va", "last-hidden")
 
 
@@ -89,9 +94,9 @@ def pairs(folder: Path, seeds: int, options: Options) -> None:
         seeded = replace(options, recipe=replace(options.recipe, seed=seed))
         name = f"{data.name}, seed {seed}"
         with _tuned(seeded.tuning(train), train) as model:
-            runs[name] = _compared(asked, name, seeded, model)
-        _say(f"{name}: {_means(runs[name])}")
-    _print(runs)
+            runs[name] = _compared(asked, name, seeded, model, train)
+        _say(_tables({name: runs[name]}))
+    print(_tables(runs), flush=True)
 
 
 def _only(data: RetrievalDataset, queries: set[str]) -> RetrievalDataset:
@@ -114,20 +119,38 @@ def _tuned(tuning: Tuning, train: PairData) -> Iterator[Path]:
         yield made
 
 
-def _compared(data: RetrievalDataset, name: str, options: Options, model: Path) -> Run:
-    """One run with all systems as modes, on the same queries."""
+def _compared(
+    data: RetrievalDataset, name: str, options: Options, model: Path, pairs: PairData | None
+) -> Run:
+    """One run with all systems as modes, on the same queries; `pairs` are those of the adapter."""
     values: dict[str, Mapping[str, Mapping[str, float]]] = {}
     found: Data | None = None
     for what, folder in ((BASE, ""), (TUNED, str(model))):
         run = evaluate_dataset(options.load(folder), data, name, progress=_say)
-        values |= {f"{what}, {mode}": run.values[mode] for mode in ("dense", "hybrid")}
+        values |= {f"{what}, {mode}": run.values[mode] for mode in SEARCHED}
         values.setdefault(KEYWORD, run.values["keyword"])
         found = run.data
+    values |= _adapter_values(data, name, options, pairs)
     if found is None:
         raise AssertionError
     if options.with_trained:
         values |= _trained_values(data, name, options)
     return Run(found, {system: {MEASURE: by[MEASURE]} for system, by in values.items()})
+
+
+def _adapter_values(
+    data: RetrievalDataset, name: str, options: Options, pairs: PairData | None
+) -> Mapping[str, Mapping[str, Mapping[str, float]]]:
+    """The untrained model's index with an adapter; without one if none is kept."""
+    base = options.load()
+    with open_dataset(base, data, name, progress=_say) as ready:
+        place = Path(ready.index.name)
+    with copied(place, Remembering(base, dict(ready.vectors))) as index:
+        report = tune_adapter(index, pairs, seed=options.recipe.seed, progress=_say)
+        _say(report.sentence)
+        with_it = replace(ready, index=index)
+        rankings = {f"{ADAPTED}, {mode}": with_it.rankings(mode=mode) for mode in SEARCHED}
+    return score_rankings(rankings, data.qrels)
 
 
 def _trained_values(
@@ -163,19 +186,19 @@ def _trained_values(
 # Documents alone
 
 
-def documents(folders: Sequence[Path], options: Options) -> None:
+def documents(folders: Sequence[Path], most: int, options: Options) -> None:
     """Tune on the texts of a set, measure with its questions."""
     runs: dict[str, Run] = {}
     for folder in folders:
         data = read_beir(folder)
         name = folder.resolve().name
         with open_dataset(options.load(), data, name, progress=_say) as ready:
-            made = pairs_from_index(ready.index, seed=options.recipe.seed)
+            made = pairs_from_index(ready.index, seed=options.recipe.seed, most=most)
             tuning = options.tuning(made.train, index=ready.index)
             with _tuned(tuning, made.train) as model:
-                runs[name] = _compared(data, name, options, model)
-        _say(f"{name}: {_means(runs[name])}")
-    _print(runs)
+                runs[name] = _compared(data, name, options, model, None)
+        _say(_tables({name: runs[name]}))
+    print(_tables(runs), flush=True)
 
 
 # Rated sentences
@@ -197,16 +220,12 @@ def sts(train: Path, dev: Path, options: Options) -> None:
 # Output
 
 
-def _means(run: Run) -> str:
-    found = run.intervals()
-    return ", ".join(f"{system} {by[MEASURE].mean:.3f}" for system, by in found.items())
-
-
-def _print(runs: Mapping[str, Run]) -> None:
-    print("\n".join(quality_table(runs)), end="\n\n")
-    for mode in ("dense", "hybrid"):
-        table = comparison_table(runs, f"{TUNED}, {mode}", f"{TUNED}, {mode}, against")
-        print("\n".join(table), end="\n\n", flush=True)
+def _tables(runs: Mapping[str, Run]) -> str:
+    """The means of all systems, and the differences that tuning makes."""
+    lines = [*quality_table(runs), ""]
+    for mode in SEARCHED:
+        lines += [*comparison_table(runs, f"{TUNED}, {mode}", f"{TUNED}, {mode}, against"), ""]
+    return "\n".join(lines)
 
 
 class _Steps:
@@ -234,6 +253,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--device")
     parser.add_argument("--dtype")
     parser.add_argument("--seeds", type=int, default=SEEDS, help=f"of `pairs` ({SEEDS})")
+    parser.add_argument("--most", type=int, default=PAIRS, help=f"pairs of `documents` ({PAIRS:,})")
     parser.add_argument("--recipe", type=json.loads, default={}, help='JSON, e.g. {"rank": 8}')
     parser.add_argument("--no-trained", action="store_true", help="leave out the trained embedder")
     parser.add_argument("--tiny", action="store_true", help="try the script")
@@ -246,7 +266,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parts: dict[str, Callable[[], None]] = {
         "pairs": lambda: pairs(given.paths[0], given.seeds, options),
-        "documents": lambda: documents(given.paths, options),
+        "documents": lambda: documents(given.paths, given.most, options),
         "sts": lambda: sts(given.paths[0], given.paths[1], options),
     }
     parts[given.part]()

@@ -247,7 +247,7 @@ def test_a_documented_command_runs(
         pytest.skip(unavailable_reason())
     if module == "quality":
         monkeypatch.setattr(quality, "Trained", Theirs)  # the extra is not installed for tests
-    if module == "adapter":  # so that a few questions are enough
+    if module in TUNES:  # so that a few questions are enough
         monkeypatch.setattr(adapting, "LEAST", 3)
     if module == "dependencies":  # it asks services in the network, and reads every package twice
         monkeypatch.setattr(dependencies.vulnerabilities, "audit", lambda pinned: Audit(1))
