@@ -95,17 +95,26 @@ def _recipe_options(group: argparse._ArgumentGroup) -> None:
         help="passages for each pair that a hybrid search finds, but that do not answer (1)",
     )
     group.add_argument(
+        "--teacher",
+        type=float,
+        metavar="X",
+        help="weight of learning how the hybrid search with feedback ranks a pair's passages (0)",
+    )
+    group.add_argument(
         "--judge",
         action="store_true",
-        help="let the model's own likelihoods sort out negatives that do answer; slower",
+        help="let the model's own likelihoods sort out negatives that do answer, and teach; slower",
     )
     group.add_argument("--rank", type=int, metavar="N", help="rank of the adapters (16)")
-    group.add_argument("--learning-rate", type=float, metavar="X", help="(0.0002)")
+    group.add_argument("--learning-rate", type=float, metavar="X", help="(0.001)")
     group.add_argument(
-        "--max-tokens", type=int, metavar="N", help="of an input, the prompt included (256)"
+        "--max-tokens", type=int, metavar="N", help="of an input, the prompt included (160)"
     )
     group.add_argument(
-        "--part-tokens", type=int, metavar="N", help="computed at once: less needs less memory"
+        "--part-tokens",
+        type=int,
+        metavar="N",
+        help="computed at once (default: as many as half of the free memory holds)",
     )
     group.add_argument(
         "--dimensions",

@@ -26,7 +26,7 @@ MIN_QUERIES = 20
 
 MEASURE = "ndcg@10"
 
-PASSAGES = 5_000
+PASSAGES = 2_000
 """At most so many passages are searched, if no more are judged: minutes for a small model."""
 
 

@@ -11,7 +11,7 @@ import shutil
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,9 +26,9 @@ from retriever.index import Index
 from retriever.tuning.card import card
 from retriever.tuning.guard import Decision, HeldRun, evaluate_held, judge_change, retrieval_dataset
 from retriever.tuning.leakage import without
-from retriever.tuning.negatives import mine
+from retriever.tuning.negatives import mine, teacher_scores
 from retriever.tuning.pairs import PairData
-from retriever.tuning.recipe import Recipe, rows
+from retriever.tuning.recipe import Recipe, filled, rows
 from retriever.types import UsageError
 
 if TYPE_CHECKING:
@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 UNFINISHED = ".unfinished"
 REQUEST_FILE = "request.json"
 
-MINED_PASSAGES = 20_000
-"""Negatives are mined among at most so many passages; embedding more takes hours on a CPU."""
+MINED_PASSAGES, MINED_ON_CPU = 50_000, 6_000
+"""Negatives are mined among at most so many passages; embedding more would take hours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,28 +211,37 @@ def _write_run(
     from retriever.tuning.training import Run
 
     recipe = tuning.recipe
-    pairs = list(train.pairs)
-    with ExitStack() as opened:
-        if not train.scored and recipe.negatives:
-            index = tuning.index
-            if index is None or index.embedder.settings.fingerprint != base.fingerprint:
-                data = retrieval_dataset(train, MINED_PASSAGES)
-                index = opened.enter_context(
-                    open_dataset(base, data, train.name, progress=progress)
-                ).index
-            progress(f"mining negatives for {len(pairs):,} pairs …")
-            pairs = mine(
-                train,
-                index,
-                count=recipe.negatives,
-                seed=recipe.seed,
-                teacher=base if tuning.judge else None,
-            )
-    made = rows(pairs, list(train.corpus.values()), recipe)
+    made = rows(train.pairs) if train.scored else _rows(tuning, base, train, progress)
     passage, query = base.general_means()
     sentence = base.general_mean(base.settings.prompts.sentence)
     run = Run(base.settings, recipe, train.scored, tuning.device, tuning.dtype)
     run.write(work, made, {"passage": passage, "query": query, "sentence": sentence})
+
+
+def _rows(
+    tuning: Tuning, base: AlignedWVA, train: PairData, progress: Callable[[str], None]
+) -> list[dict[str, Any]]:
+    """Rows of queries and passages, with mined negatives and perhaps a teacher's scores."""
+    recipe = tuning.recipe
+    if not recipe.negatives:
+        return rows([replace(pair, negatives=()) for pair in train.pairs])
+    judge = base if tuning.judge else None
+    with ExitStack() as opened:
+        index, corpus = tuning.index, dict(train.corpus)
+        if index is None or index.embedder.settings.fingerprint != base.fingerprint:
+            most = MINED_ON_CPU if base.device == "cpu" else MINED_PASSAGES
+            data = retrieval_dataset(train, most)
+            index = opened.enter_context(
+                open_dataset(base, data, train.name, progress=progress)
+            ).index
+            corpus = {name: train.corpus[name] for name in data.corpus}
+        progress(f"mining negatives for {len(train.pairs):,} pairs …")
+        pairs = mine(train, index, count=recipe.negatives, seed=recipe.seed, teacher=judge)
+        pairs = filled(pairs, list(corpus.values()), recipe)
+        if not recipe.teacher:
+            return rows(pairs)
+        progress("ranking them by the hybrid search …")
+        return rows(pairs, [scores.tolist() for scores in teacher_scores(pairs, index, judge)])
 
 
 def _train(

@@ -8,7 +8,8 @@ Attention is packed and ends after the last pooled layer; layers above it get no
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,9 @@ from torch.nn.functional import normalize
 from retriever.arrays import Vectors
 from retriever.embedding.inputs import fill_template
 from retriever.embedding.pooling import AttentionPooler
+
+PACK_TOKENS = 2048
+"""Tokens of a batch on the CPU: fewer stay in the processor's cache, more only take memory."""
 
 ADAPTER_FILE = "adapter.safetensors"
 SIDES = ("passage", "query", "sentence")
@@ -106,7 +110,9 @@ class PooledModel(InputModule):  # type: ignore[misc]  # it has no types
         """The pooled rows, in the order of the texts: neighbours of equal length are one batch."""
         order = sorted(range(len(texts)), key=lambda at: len(texts[at]))
         packed = self.pooler.can_pack
-        rows = self.pooler.run([texts[at] for at in order], packed=packed)
+        on_cpu = self.pooler.device.type == "cpu"
+        parts = _within([texts[at] for at in order], PACK_TOKENS if on_cpu else math.inf)
+        rows = torch.cat([self.pooler.run(part, packed=packed) for part in parts])
         back = torch.empty(len(order), dtype=torch.long)
         back[torch.tensor(order)] = torch.arange(len(order))
         return rows[back.to(rows.device)]
@@ -154,6 +160,21 @@ class PooledModel(InputModule):  # type: ignore[misc]  # it has no types
         with torch.no_grad():
             for name, one in self.trained.items():
                 one.copy_(stored[name])
+
+
+def _within(texts: Sequence[list[int]], most: float) -> Iterator[list[list[int]]]:
+    """Neighbouring texts of together at most so many tokens; a longer one is alone.
+
+    >>> [len(part) for part in _within([[1], [1, 2], [1, 2, 3], [1] * 9], 4)]
+    [2, 1, 1]
+    """
+    part: list[list[int]] = []
+    for text in texts:
+        if part and sum(map(len, part)) + len(text) > most:
+            yield part
+            part = []
+        part.append(text)
+    yield part
 
 
 def _split(row: Sequence[int], lengths: Sequence[int]) -> list[list[int]]:

@@ -4,63 +4,94 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from retriever.embedding.inputs import with_title
 from retriever.tuning.pairs import Pair, Passage
 from retriever.types import UsageError
 
-QUERY, POSITIVE, SCORE = "query", "positive", "score"
-"""Columns of a row; negatives are `negative_1`, `negative_2` …"""
+QUERY, POSITIVE, SCORE, TAUGHT = "query", "positive", "score", "label"
+"""Columns of a row; negatives are `negative_1`, `negative_2` …; TAUGHT has a teacher's scores."""
+
+ADAPT = ("upper", "all")
+"""Which layers get adapters, of those up to the last pooled one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """The numbers of a training run.
 
-    LoRA (arXiv 2106.09685) of this `rank`, scaled by `alpha` / `rank`, with a `dropout`, on all
-    attention projections up to the last pooled layer. `batch` pairs are compared with each other,
-    computed `part_tokens` tokens at a time. Cosines are multiplied by `scale`. An input longer than
-    `max_tokens` is cut off. The run ends after `epochs`, or `minutes` if that is sooner. With
+    LoRA (arXiv 2106.09685) of this `rank`, scaled by `alpha` / `rank`, with a `dropout`, on the
+    attention projections of the layers from the first pooled one on, but at least of the upper
+    half, or of `all` (`adapt`); above the last pooled layer there is nothing to train.
+    `batch` pairs are compared with each other, computed `part_tokens` tokens at a time, by default
+    as many as memory allows. Cosines are multiplied by `scale`. An input longer than `max_tokens`
+    is cut off. The run ends after `epochs`, or `minutes` if that is sooner. With
     `dimensions` the first so many numbers of a vector are trained to stand alone (Matryoshka,
-    arXiv 2205.13147). Each pair has as many `negatives` beside those of its batch.
+    arXiv 2205.13147). Each pair has as many `negatives` beside those of its batch. With a `teacher`
+    above 0, the loss has so many times the divergence of the model's ranking of a pair's passages
+    from that of the hybrid search.
     """
 
     rank: int = 16
     alpha: int = 32
     dropout: float = 0.0
-    learning_rate: float = 2e-4
+    adapt: str = "upper"
+    learning_rate: float = 1e-3
     batch: int = 32
-    part_tokens: int = 2048
+    part_tokens: int | None = None
     scale: float = 20.0
-    max_tokens: int = 256
+    max_tokens: int = 160
     epochs: float = 3.0
     minutes: float | None = None
     negatives: int = 1
+    teacher: float = 0.0
     dimensions: tuple[int, ...] = ()
     seed: int = 1
 
     def __post_init__(self) -> None:
+        if self.adapt not in ADAPT:
+            raise UsageError(f"adapt must be {' or '.join(ADAPT)}; it is {self.adapt!r}")
         at_least = {"rank": 1, "batch": 2, "part_tokens": 1, "max_tokens": 16, "negatives": 0}
-        for name, least in at_least.items():
-            if getattr(self, name) < least:
+        for name, least in (*at_least.items(), ("teacher", 0)):
+            if getattr(self, name) is not None and not least <= getattr(self, name) < float("inf"):
                 raise UsageError(f"{name} must be at least {least}; it is {getattr(self, name)}")
-        for name in ("alpha", "learning_rate", "scale", "epochs"):
-            if not 0 < getattr(self, name) < float("inf"):
-                raise UsageError(f"{name} must be above 0; it is {getattr(self, name)}")
-        if self.minutes is not None and not 0 < self.minutes < float("inf"):
-            raise UsageError(f"minutes must be above 0; they are {self.minutes}")
+        for name in ("alpha", "learning_rate", "scale", "epochs", "minutes"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < float("inf"):
+                raise UsageError(f"{name} must be above 0; it is {value}")
         if not 0 <= self.dropout < 1:
             raise UsageError(f"dropout must lie between 0 and 1; it is {self.dropout}")
+        if self.teacher and not self.negatives:
+            raise UsageError("a teacher ranks negatives; ask for at least one of each pair")
         if any(each < 1 for each in self.dimensions):
             raise UsageError(f"dimensions must be at least 1; they are {self.dimensions}")
 
 
-def rows(pairs: Sequence[Pair], corpus: Sequence[Passage], recipe: Recipe) -> list[dict[str, Any]]:
+def filled(pairs: Sequence[Pair], corpus: Sequence[Passage], recipe: Recipe) -> list[Pair]:
+    """The pairs with as many negatives as the recipe has: of those missing, passages by chance."""
+    chosen = random.Random(recipe.seed)  # noqa: S311 - not for secrets
+    made = []
+    for pair in pairs:
+        negatives = list(pair.negatives[: recipe.negatives])
+        known = {text_of(each) for each in (pair.positive, *pair.negatives)}
+        for other in _by_chance(corpus, chosen) if len(negatives) < recipe.negatives else ():
+            if len(negatives) == recipe.negatives:
+                break
+            if text_of(other) not in known:
+                negatives.append(other)
+                known.add(text_of(other))
+        made.append(replace(pair, negatives=tuple(negatives)))
+    return made
+
+
+def rows(
+    pairs: Sequence[Pair], taught: Sequence[Sequence[float]] | None = None
+) -> list[dict[str, Any]]:
     """The texts of each pair, a row each, all with the same columns.
 
-    A pair with fewer negatives than the recipe has gets passages by chance, from `corpus`. Raises
+    `taught` are a teacher's scores of each pair's positive and negatives, in this order. Raises
     UsageError if there are too few pairs for one batch of two, or only some have a score.
     """
     if len(pairs) < 2:
@@ -69,22 +100,16 @@ def rows(pairs: Sequence[Pair], corpus: Sequence[Passage], recipe: Recipe) -> li
         return [{QUERY: p.query, POSITIVE: text_of(p.positive), SCORE: p.score} for p in pairs]
     if any(pair.score is not None for pair in pairs):
         raise UsageError("some pairs have a score and some have none; tune on one kind at a time")
-    chosen = random.Random(recipe.seed)  # noqa: S311 - not for secrets
-    others = list(corpus)
+    count = min(len(pair.negatives) for pair in pairs)
     made = []
     for pair in pairs:
         row: dict[str, Any] = {QUERY: pair.query, POSITIVE: text_of(pair.positive)}
-        known = {text_of(each) for each in pair.negatives} | {row[POSITIVE]}
-        negatives = [text_of(each) for each in pair.negatives[: recipe.negatives]]
-        for other in _by_chance(others, chosen) if len(negatives) < recipe.negatives else ():
-            if len(negatives) == recipe.negatives:
-                break
-            if text_of(other) not in known:
-                negatives.append(text_of(other))
-                known.add(text_of(other))
-        row |= {f"negative_{at}": text for at, text in enumerate(negatives, start=1)}
+        for at, negative in enumerate(pair.negatives[:count], start=1):
+            row[f"negative_{at}"] = text_of(negative)
         made.append(row)
-    return _alike(made)
+    for row, scores in zip(made, taught or (), strict=taught is not None):
+        row[TAUGHT] = [float(score) for score in scores[: 1 + count]]
+    return made
 
 
 def text_of(passage: Passage) -> str:
@@ -98,10 +123,4 @@ def _by_chance(others: Sequence[Passage], chosen: random.Random) -> Iterator[Pas
         yield chosen.choice(others)
 
 
-def _alike(made: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rows with the columns that all of them have."""
-    columns = set.intersection(*(set(row) for row in made))
-    return [{name: row[name] for name in row if name in columns} for row in made]
-
-
-__all__ = ["POSITIVE", "QUERY", "SCORE", "Recipe", "rows", "text_of"]
+__all__ = ["POSITIVE", "QUERY", "SCORE", "TAUGHT", "Recipe", "filled", "rows", "text_of"]

@@ -129,7 +129,8 @@ def test_documents_are_enough(
     folder = tmp_path / "index"
     with Index.open_or_create(folder, AlignedWVA(str(base), device="cpu")) as index:
         index.add(documents)
-    assert tune(tmp_path / "tuned", base, "--documents", str(folder), "--json") == 0
+    given = ("--documents", str(folder), "--negatives=2", "--teacher=0.5", "--json")
+    assert tune(tmp_path / "tuned", base, *given) == 0
     assert json.loads(capsys.readouterr().out)["pairs"] > 10
     assert (tmp_path / "tuned" / "model.safetensors").is_file()
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from sentence_transformers import SentenceTransformer
 from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
@@ -20,8 +21,8 @@ from retriever.embedding.pooling import AttentionPooler
 from retriever.settings import Prompts
 from retriever.tuning.merging import merge
 from retriever.tuning.pairs import Pair, Passage
-from retriever.tuning.recipe import Recipe, rows
-from retriever.tuning.training import Run, Step, adapted, train, train_on_all
+from retriever.tuning.recipe import Recipe, filled, rows
+from retriever.tuning.training import Contrastive, Run, Step, adapted, train, train_on_all
 from retriever.types import ModelError, UsageError
 from tests.embedding.test_families import texts
 from tests.naive import HEADS, LAYOUTS, LLAMA
@@ -92,7 +93,9 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_model(tmp_path_factory.mktemp("base"))
 
 
-def begin(folder: Path, base: Path, recipe: Recipe, pairs=PAIRS, **options: str) -> AlignedWVA:
+def begin(
+    folder: Path, base: Path, recipe: Recipe, pairs=PAIRS, taught=None, **options: str
+) -> AlignedWVA:
     """Write a run of these pairs."""
     embedder = AlignedWVA(str(base), device="cpu", dtype="float32", **options)
     passage, query = embedder.general_means()
@@ -101,8 +104,9 @@ def begin(folder: Path, base: Path, recipe: Recipe, pairs=PAIRS, **options: str)
     run = Run(embedder.settings, recipe, rated=rated, device="cpu", dtype="float32")
     folder.mkdir(parents=True, exist_ok=True)
     corpus = [pair.positive for pair in pairs]
+    whole = pairs if rated else filled(pairs, corpus, recipe)
     means = {"passage": passage, "query": query, "sentence": sentence}
-    run.write(folder, rows(pairs, corpus, recipe), means)
+    run.write(folder, rows(whole, taught), means)
     return embedder
 
 
@@ -148,6 +152,47 @@ def test_training_lowers_the_loss_and_touches_the_adapters_alone(
     assert not [
         name for name in _trained(tmp_path) if ".layers.0." not in name and "attn" not in name
     ]
+
+
+def test_a_batch_in_parts_has_the_gradients_of_the_whole_one(base: Path, tmp_path: Path) -> None:
+    found = {}
+    for name, tokens in (("parts", 64), ("whole", 100_000)):
+        recipe = replace(SMALL, part_tokens=tokens, epochs=1, negatives=2, teacher=0.5)
+        taught = [[3.0, float(at % 5), -1.0] for at in range(len(PAIRS))]
+        begin(tmp_path / name, base, recipe, taught=taught)
+        train(tmp_path / name)
+        found[name] = _trained(tmp_path / name)
+    for name, tensor in found["whole"].items():
+        assert torch.allclose(tensor, found["parts"][name], atol=1e-6), name
+
+
+def test_the_loss_is_that_of_its_formula() -> None:
+    """-log softmax at the positive, and KL(teacher | model) over a row's own passages."""
+    rng = np.random.default_rng(3)
+    vectors = [torch.from_numpy(rng.normal(size=(4, 8))) for _ in range(4)]
+    labels = torch.from_numpy(rng.normal(size=(4, 3)))
+    loss = Contrastive(
+        SentenceTransformer(modules=[torch.nn.Identity()]), teacher=0.7, whole=True, scale=20.0
+    )
+    found = float(loss.calculate_loss([[each] for each in vectors], labels))
+    units = [each / each.norm(dim=1, keepdim=True) for each in vectors]
+    expected = 0.0
+    for row in range(4):
+        logits = [20 * float(units[0][row] @ each[at]) for each in units[1:] for at in range(4)]
+        expected += np.log(np.exp(logits).sum()) - logits[row]
+        own = np.exp([20 * float(units[0][row] @ each[row]) for each in units[1:]])
+        taught = np.exp(labels[row].numpy())
+        own, taught = own / own.sum(), taught / taught.sum()
+        expected += 0.7 * float((taught * np.log(taught / own)).sum())
+    assert found == pytest.approx(expected / 4, rel=1e-9)
+
+
+@pytest.mark.parametrize(("adapt", "first"), [("upper", 1), ("all", 0)])
+def test_the_layers_that_are_adapted(adapt: str, first: int, base: Path, tmp_path: Path) -> None:
+    begin(tmp_path, base, replace(SMALL, adapt=adapt), layers=[1, 2])
+    trained = adapted(tmp_path, Run.read(tmp_path)).module.trained
+    layers = {int(name.split(".layers.")[1].split(".")[0]) for name in trained}
+    assert layers == set(range(first, 3))
 
 
 def test_a_killed_run_goes_on_to_the_same_adapters(
@@ -245,15 +290,15 @@ def test_a_base_with_other_weights_is_refused(base: Path, tmp_path: Path) -> Non
 
 def test_rows_have_the_same_columns_and_no_positive_as_a_negative() -> None:
     corpus = [pair.positive for pair in PAIRS]
-    made = rows(PAIRS, corpus, replace(SMALL, negatives=2))
+    made = rows(filled(PAIRS, corpus, replace(SMALL, negatives=2)))
     assert {tuple(row) for row in made} == {("query", "positive", "negative_1", "negative_2")}
     assert all(row["positive"] not in (row["negative_1"], row["negative_2"]) for row in made)
     assert all(row["negative_1"] != row["negative_2"] for row in made)
     assert made[0]["positive"].startswith("Title. ")
     with pytest.raises(UsageError, match="one kind at a time"):
-        rows([*PAIRS, *SCORED], corpus, SMALL)
+        rows([*PAIRS, *SCORED])
     with pytest.raises(UsageError, match="at least two pairs"):
-        rows(PAIRS[:1], corpus, SMALL)
+        rows(PAIRS[:1])
 
 
 @pytest.mark.parametrize(

@@ -33,8 +33,8 @@ def _refuse_others(options: argparse.Namespace) -> None:
     """Raise UsageError for an option that is only for a new model, and would do nothing here."""
     others = (
         *("documents", "excluded", "most", "restart", "judge", "model", "layers", "pooling"),
-        *("prompts", "epochs", "batch", "negatives", "rank", "learning_rate", "max_tokens"),
-        *("part_tokens", "dimensions", "processes"),
+        *("prompts", "epochs", "batch", "negatives", "teacher", "rank", "learning_rate"),
+        *("max_tokens", "part_tokens", "dimensions", "processes"),
     )
     given = [name for name in others if getattr(options, name)]
     if given:
