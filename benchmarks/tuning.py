@@ -21,8 +21,9 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -35,16 +36,18 @@ from retriever.embedding.aligned_wva import AlignedWVA
 from retriever.evaluation.datasets import RetrievalDataset, read_beir
 from retriever.evaluation.retrieval import evaluate_dataset, open_dataset
 from retriever.evaluation.runs import Data, Run, score_rankings
-from retriever.evaluation.sts import evaluate_sts
 from retriever.settings import DEFAULT_MODEL
+from retriever.significance import PairedComparison
 from retriever.tuning.adapting import tune_adapter
 from retriever.tuning.documents import PAIRS, pairs_from_index
-from retriever.tuning.leakage import hold_out
-from retriever.tuning.model import Tuning, make_model, prepare
+from retriever.tuning.guard import HeldRun, evaluate_held, judge_change
+from retriever.tuning.leakage import hold_out, without
+from retriever.tuning.model import Tuning, figures, make_model, prepare
 from retriever.tuning.pairs import PairData
 from retriever.tuning.reading import read_pairs
 from retriever.tuning.recipe import Recipe
 from retriever.tuning.training import Step
+from retriever.types import UsageError
 
 SEEDS = 3
 HELD = 0.2
@@ -86,7 +89,7 @@ class Options:
 def pairs(folder: Path, seeds: int, options: Options) -> None:
     """Tune on four fifths of the questions, measure on the others, by seed."""
     data = read_pairs(folder)
-    whole = read_beir(folder)
+    whole = read_beir(folder, "train")
     runs: dict[str, Run] = {}
     for seed in range(1, seeds + 1):
         train, held = hold_out(data, HELD, seed)
@@ -95,8 +98,22 @@ def pairs(folder: Path, seeds: int, options: Options) -> None:
         name = f"{data.name}, seed {seed}"
         with _tuned(seeded.tuning(train), train) as model:
             runs[name] = _compared(asked, name, seeded, model, train)
-        _say(_tables({name: runs[name]}))
-    print(_tables(runs), flush=True)
+        print(_tables({name: runs[name]}), flush=True)
+    if len(runs) > 1:
+        print(_tables({f"{data.name}, {len(runs)} seeds": _pooled(runs)}), flush=True)
+
+
+def _pooled(runs: Mapping[str, Run]) -> Run:
+    """Every question once, with the mean of the seeds that hold it out: seeds share questions."""
+    every = list(runs.values())
+    values: dict[str, Mapping[str, Mapping[str, float]]] = {}
+    for system in every[0].values:
+        found: dict[str, list[float]] = {}
+        for run in every:
+            for query, value in run.values[system][MEASURE].items():
+                found.setdefault(query, []).append(value)
+        values[system] = {MEASURE: {query: fmean(some) for query, some in found.items()}}
+    return Run(every[0].data, values)
 
 
 def _only(data: RetrievalDataset, queries: set[str]) -> RetrievalDataset:
@@ -146,8 +163,11 @@ def _adapter_values(
     with open_dataset(base, data, name, progress=_say) as ready:
         place = Path(ready.index.name)
     with copied(place, Remembering(base, dict(ready.vectors))) as index:
-        report = tune_adapter(index, pairs, seed=options.recipe.seed, progress=_say)
-        _say(report.sentence)
+        try:
+            report = tune_adapter(index, pairs, seed=options.recipe.seed, progress=_say)
+            _say(report.sentence)
+        except UsageError as error:  # too few questions
+            _say(f"no adapter: {error}")
         with_it = replace(ready, index=index)
         rankings = {f"{ADAPTED}, {mode}": with_it.rankings(mode=mode) for mode in SEARCHED}
     return score_rankings(rankings, data.qrels)
@@ -205,16 +225,35 @@ def documents(folders: Sequence[Path], most: int, options: Options) -> None:
 
 
 def sts(train: Path, dev: Path, options: Options) -> None:
-    """Tune on one file of rated sentences, measure on the other, by pooling."""
-    data = read_pairs(train)
-    rows = []
+    """Tune on one file of rated sentences, measure on the other, by pooling.
+
+    Pairs to train on that share a sentence with the other file are left out.
+    """
+    measured = read_pairs(dev)
+    data, removed = without(read_pairs(train), measured)
+    _say(f"{len(data.pairs):,} pairs to train on; left out: {removed}")
+    rows, tuned = [], dict[str, HeldRun]()
     for pooling in POOLINGS:
-        before = evaluate_sts(options.load(pooling=pooling), dev)
+        before = evaluate_held(options.load(pooling=pooling), measured)
         with _tuned(options.tuning(data, pooling), data) as model:
-            after = evaluate_sts(options.load(str(model)), dev)
-        rows.append([pooling, f"{before.spearman:.1f}", f"{after.spearman:.1f}"])
-        _say(f"{pooling}: {before.spearman} before, {after.spearman} after")
-    print("\n".join(markdown(["pooling", BASE, TUNED], rows)), flush=True)
+            tuned[pooling] = evaluate_held(options.load(str(model)), measured)
+        found = judge_change(before, tuned[pooling]).dense
+        spearman = [
+            f"{one['Spearman x 100']:.1f}" for one in map(figures, (before, tuned[pooling]))
+        ]
+        rows.append([pooling, *spearman, _difference(found)])
+        _say(" ".join(rows[-1]))
+    lines = markdown(["pooling", BASE, TUNED, "difference"], rows)
+    for pooling in POOLINGS[:-1]:
+        against = judge_change(tuned[POOLINGS[-1]], tuned[pooling]).dense
+        lines += ["", f"{pooling} tuned, against {POOLINGS[-1]} tuned: {_difference(against)}"]
+    print("\n".join(lines), flush=True)
+
+
+def _difference(found: PairedComparison) -> str:
+    """A difference of rank correlations x 100, its interval and the verdict."""
+    mean, low, high = (100 * x for x in astuple(found.difference))
+    return f"{mean:+.1f} ({low:+.1f} to {high:+.1f}) {found.verdict.value}"
 
 
 # Output

@@ -7,6 +7,7 @@ where it stopped. The target appears only if held-out pairs are better by more t
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import time
 from collections.abc import Callable
@@ -23,8 +24,16 @@ from retriever.evaluation.runs import KEYWORD, digest
 from retriever.evaluation.runs import Run as SearchRun
 from retriever.files.durable import publish_folder, replacing
 from retriever.index import Index
+from retriever.indexing.cloze import hash_key
 from retriever.tuning.card import card
-from retriever.tuning.guard import Decision, HeldRun, evaluate_held, judge_change, retrieval_dataset
+from retriever.tuning.guard import (
+    MIN_QUERIES,
+    Decision,
+    HeldRun,
+    evaluate_held,
+    judge_change,
+    retrieval_dataset,
+)
 from retriever.tuning.leakage import without
 from retriever.tuning.negatives import mine, teacher_scores
 from retriever.tuning.pairs import PairData
@@ -38,8 +47,11 @@ if TYPE_CHECKING:
 UNFINISHED = ".unfinished"
 REQUEST_FILE = "request.json"
 
+A_MINUTE = 300
+"""Pairs that a CPU trains in a minute at most; two cores 130, of 135 million parameters."""
+
 MINED_PASSAGES, MINED_ON_CPU = 50_000, 6_000
-"""Negatives are mined among at most so many passages; embedding more would take hours."""
+"""Negatives are mined among so many passages, or all positives: more would take hours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,15 +99,19 @@ def tune_model(
 ) -> Tuned:
     """Tune a model into the new folder `out`; nothing is kept if it is not better.
 
-    Raises UsageError if `out` is there, or an unfinished run of it was asked for differently and
-    `restart` is not set.
+    Raises UsageError if `out` is there, if too little is held out to tell whether a model is
+    better, if something asked for does not fit the data or the base, or an unfinished run of it was
+    asked for differently and `restart` is not set.
     """
     if out.exists():
         raise UsageError(f"{out} is there already; name a new folder for the tuned model")
+    _check(tuning)
     started = time.monotonic()
     work = out.with_name(out.name + UNFINISHED)
     clean, removed = without(tuning.train, tuning.held)
     base = tuning.load()
+    _check_dimensions(tuning.recipe, base.dimension)
+    clean = _seen(clean, tuning.recipe, base.device, progress)
     asked = _request(tuning, base)
     _begin(work, asked, restart=restart)
     progress(f"measuring the base on {len(tuning.held.pairs):,} held-out pairs …")
@@ -173,15 +189,62 @@ def figures(run: HeldRun) -> dict[str, float]:
 # The steps
 
 
+def _check(tuning: Tuning) -> None:
+    """Raise UsageError for what can be told before a model is loaded."""
+    held, recipe = tuning.held, tuning.recipe
+    count = len(held.pairs) if held.scored else len({pair.query for pair in held.pairs})
+    if count < MIN_QUERIES:
+        what = "rated pairs" if held.scored else "questions"
+        raise UsageError(
+            f"only {count} {what} would be held out, and fewer than {MIN_QUERIES} cannot tell "
+            "whether tuning helps; give more data, or hold out a larger share, e.g. --held-out 0.3"
+        )
+    if held.scored and (recipe.teacher or tuning.judge):
+        raise UsageError(
+            "rated sentences have no passages to rank: leave --teacher and --judge out"
+        )
+    if tuning.judge and not recipe.negatives:
+        raise UsageError("--judge sorts out negatives; ask for at least one of each pair")
+
+
+def _check_dimensions(recipe: Recipe, dimension: int) -> None:
+    if max(recipe.dimensions, default=0) > dimension:
+        raise UsageError(
+            f"the model's vectors have {dimension} numbers, and --dimensions asks for the first "
+            f"{max(recipe.dimensions)}"
+        )
+
+
+def _seen(
+    train: PairData, recipe: Recipe, device: str, progress: Callable[[str], None]
+) -> PairData:
+    """No more pairs than a CPU can train in the time there is: mining negatives takes time, too."""
+    most = (
+        math.ceil((recipe.minutes or math.inf) * A_MINUTE) if recipe.minutes else len(train.pairs)
+    )
+    if device != "cpu" or len(train.pairs) <= most:
+        return train
+    progress(
+        f"in {recipe.minutes:g} minutes at most {most:,} of {len(train.pairs):,} pairs are seen"
+    )
+    keys = [hash_key(f"{recipe.seed} {pair.query} {pair.positive.id}") for pair in train.pairs]
+    kept = sorted(sorted(range(len(keys)), key=keys.__getitem__)[:most])
+    return replace(train, pairs=[train.pairs[at] for at in kept])
+
+
 def _request(tuning: Tuning, base: AlignedWVA) -> dict[str, Any]:
     """What makes two calls the same run."""
-    texts = [f"{pair.query}\0{pair.positive.id}\0{pair.score}" for pair in tuning.train.pairs]
+    texts = [
+        "\0".join([pair.query, str(pair.score), pair.positive.id, *(n.id for n in pair.negatives)])
+        for pair in tuning.train.pairs
+    ]
     held = [f"{pair.query}\0{pair.positive.id}" for pair in tuning.held.pairs]
     return {
         "base": base.fingerprint,
         "pairs": digest([*texts, *tuning.train.corpus]),
         "held": digest(held),
         "recipe": json.loads(json.dumps(asdict(tuning.recipe))),
+        "how": [tuning.judge, tuning.device, tuning.dtype],
     }
 
 

@@ -7,7 +7,8 @@ the passages that it ranks high do answer it, though nobody has said so. So none
 - has the query in its text, or as its title;
 - has more than 95 % of the positive's score: the positive-aware filter "TopK-PercPos" of Moreira et
   al., "NV-Retriever: Improving text embedding models with effective hard-negative mining", 2024
-  (arXiv 2407.15831);
+  (arXiv 2407.15831). If the positive is a part of an indexed passage, which then has the question
+  in it, of the best other score;
 - makes the query more likely than the positive does, if a language model judges: log P(query |
   passage), as in `retriever.searching.rerank`.
 
@@ -105,7 +106,8 @@ def teacher_scores(
 
     They are those of the hybrid search with feedback: sums of z-scores over the index. With a judge
     they are averaged with log P(query | passage), both standardised over the pair's passages, and
-    scaled back to their range. Raises UsageError if a passage is not in the index.
+    scaled back to their range. A positive that is only a part of an indexed passage has nan: the
+    whole has the question in it. Raises UsageError if a passage is not in the index.
     """
     _refuse_scored(pairs)
     found: list[DoubleScores] = []
@@ -113,9 +115,10 @@ def teacher_scores(
         passages = [pair.positive, *pair.negatives]
         with index.snapshot() as now:
             scores = _scores(now, index, pair.query, vector, passages)
+            whole = _is_whole(now, pair.positive)
         if judge is not None and len(passages) > 1:
             scores = rescaled(scores, _likelihoods(judge, pair.query, passages))
-        found.append(scores)
+        found.append(scores if whole else np.array([np.nan, *scores[1:]]))
     return found
 
 
@@ -186,16 +189,21 @@ class _Miner:
     def _candidates(self, pair: Pair, vector: Vectors) -> Iterator[_Candidate]:
         """Passages that are not too near to the positive, best first."""
         with self.index.snapshot() as now:
-            positive = float(_scores(now, self.index, pair.query, vector, [pair.positive])[0])
-            most = positive - (1 - MARGIN) * abs(positive)
             text = plain(pair.query).text
             hits = search(now, text, lambda _: vector, k=self.depth)
-        seen: set[str] = set()
-        for hit in hits:
-            passage = self._passage(hit.chunk)
-            if passage.id not in seen and hit.score <= most:
-                yield _Candidate(passage, hit.score)
-            seen.add(passage.id)  # of a document its best passage counts
+            best: dict[str, tuple[Passage, float]] = {}  # of a document its best passage counts
+            for hit in hits:
+                passage = self._passage(hit.chunk)
+                best.setdefault(passage.id, (passage, hit.score))
+            if _is_whole(now, pair.positive):
+                reference = float(_scores(now, self.index, pair.query, vector, [pair.positive])[0])
+            else:  # the passage there has the question in it, so its score says nothing
+                others = (score for name, (_, score) in best.items() if name != pair.positive.id)
+                reference = max(others, default=0.0)
+        most = reference - (1 - MARGIN) * abs(reference)
+        for passage, score in best.values():
+            if score <= most:
+                yield _Candidate(passage, score)
 
     def _passage(self, chunk: Chunk) -> Passage:
         """The corpus's passage that the chunk is a part of, or the chunk."""
@@ -252,6 +260,12 @@ def _chunk_ids(now: Snapshot, passage: Passage) -> list[str]:
     if now.catalog.keys_of([passage.id]):
         return [passage.id]
     return now.catalog.chunk_ids(document_id("", passage.id))
+
+
+def _is_whole(now: Snapshot, passage: Passage) -> bool:
+    """Whether the index has the passage as it is, not one that it is a part of."""
+    found = now.catalog.get([passage.id]) if now.catalog.keys_of([passage.id]) else []
+    return not found or normalised(found[0].text) == normalised(passage.text)
 
 
 def _likelihoods(judge: Judge, query: str, passages: Sequence[Passage]) -> DoubleScores:

@@ -11,7 +11,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from retriever.evaluation.datasets import read_beir, read_jsonl, read_sentence_pairs
+from retriever.evaluation.datasets import (
+    RetrievalDataset,
+    read_beir,
+    read_jsonl,
+    read_sentence_pairs,
+)
 from retriever.tuning.pairs import Pair, PairData, Passage, passage_id
 from retriever.types import UsageError
 
@@ -35,14 +40,33 @@ def read_pairs(path: Path, *, split: str = "train") -> PairData:
     return _read_json_pairs(path)
 
 
+def read_measured(path: Path, trained: Path | None = None) -> list[PairData | RetrievalDataset]:
+    """All that a file or a folder measures with: of a folder every split, but what is trained on.
+
+    Pairs are trained from `trained`; if that is the same folder, its training part is no measure.
+    """
+    if not path.is_dir():
+        return [read_pairs(path)]
+    same = trained is not None and trained.is_dir() and trained.samefile(path)
+    splits = sorted(each.stem for each in (path / "qrels").glob("*.tsv"))
+    if not splits or (path / "qrels.tsv").is_file():
+        return [read_beir(path)]
+    return [read_beir(path, split) for split in splits if not (same and split == "train")]
+
+
 def _read_beir_pairs(folder: Path, split: str) -> PairData:
     data = read_beir(folder, split)
-    corpus = {name: Passage(text, title, name) for name, (title, text) in data.corpus.items()}
+    corpus = {
+        name: Passage(text, title, name)
+        for name, (title, text) in data.corpus.items()
+        if text.strip()
+    }
     pairs: list[Pair] = []
-    missing = 0
+    missing = blank = 0
     for query, judged in data.qrels.items():
         known = {name: grade for name, grade in judged.items() if name in corpus}
-        missing += len(judged) - len(known)
+        blank += sum(name in data.corpus for name in judged) - len(known)
+        missing += sum(name not in data.corpus for name in judged)
         negatives = tuple(corpus[name] for name, grade in known.items() if grade <= 0)
         pairs += (
             Pair(data.queries[query], corpus[name], negatives, id=query)
@@ -51,8 +75,12 @@ def _read_beir_pairs(folder: Path, split: str) -> PairData:
         )
     if not pairs:
         raise UsageError(f"no query of {folder} has a relevant document in its corpus")
-    note = f"{missing} judgements of {folder} name documents that corpus.jsonl does not have"
-    return PairData(pairs, corpus, folder.resolve().name, (note,) if missing else ())
+    notes = {
+        f"{missing} judgements of {folder} name documents that corpus.jsonl does not have": missing,
+        f"{blank} judgements of {folder} name documents without text; they are left out": blank,
+    }
+    found = tuple(note for note, count in notes.items() if count)
+    return PairData(pairs, corpus, folder.resolve().name, found)
 
 
 def _read_scored(path: Path) -> PairData:
@@ -118,6 +146,8 @@ class _Passages:
             raise UsageError(f'{what} must be a text, or {{"text": "…", "title": "…", "id": "…"}}')
         if not text.strip() and not title.strip():
             raise UsageError(f"{what} is empty")
+        if not text.strip():
+            text, title = title, ""
         return self.named(text, title, _as_id(row.get("id"), f"{what}: its id"), what)
 
     def named(self, text: str, title: str = "", name: str = "", what: str = "") -> Passage:
@@ -145,4 +175,4 @@ def _is_finite_number(value: object) -> bool:
         return False
 
 
-__all__ = ["read_pairs"]
+__all__ = ["read_measured", "read_pairs"]

@@ -51,8 +51,13 @@ class Recipe:
     seed: int = 1
 
     def __post_init__(self) -> None:
+        self._check_ranges()
         if self.adapt not in ADAPT:
             raise UsageError(f"adapt must be {' or '.join(ADAPT)}; it is {self.adapt!r}")
+        if self.teacher and not self.negatives:
+            raise UsageError("a teacher ranks negatives; ask for at least one of each pair")
+
+    def _check_ranges(self) -> None:
         at_least = {"rank": 1, "batch": 2, "part_tokens": 1, "max_tokens": 16, "negatives": 0}
         for name, least in (*at_least.items(), ("teacher", 0)):
             if getattr(self, name) is not None and not least <= getattr(self, name) < float("inf"):
@@ -63,8 +68,8 @@ class Recipe:
                 raise UsageError(f"{name} must be above 0; it is {value}")
         if not 0 <= self.dropout < 1:
             raise UsageError(f"dropout must lie between 0 and 1; it is {self.dropout}")
-        if self.teacher and not self.negatives:
-            raise UsageError("a teacher ranks negatives; ask for at least one of each pair")
+        if not 0 <= self.seed < 2**32:
+            raise UsageError(f"seed must lie between 0 and 2^32; it is {self.seed}")
         if any(each < 1 for each in self.dimensions):
             raise UsageError(f"dimensions must be at least 1; they are {self.dimensions}")
 
@@ -72,6 +77,7 @@ class Recipe:
 def filled(pairs: Sequence[Pair], corpus: Sequence[Passage], recipe: Recipe) -> list[Pair]:
     """The pairs with as many negatives as the recipe has: of those missing, passages by chance."""
     chosen = random.Random(recipe.seed)  # noqa: S311 - not for secrets
+    corpus = [each for each in corpus if each.text.strip()]
     made = []
     for pair in pairs:
         negatives = list(pair.negatives[: recipe.negatives])

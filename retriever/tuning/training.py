@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -61,6 +62,9 @@ WARM_UP = 0.1
 TOKEN_BYTES = 100
 """Bytes that a token takes until its gradient is computed, for each trained layer and number of a
 hidden state: 75 to 92 were measured, of a model of 135 million parameters in float32."""
+
+NEVER = -1e9
+"""The logarithm of a chance that is none."""
 
 LEAST_AT_ONCE, MOST_AT_ONCE = 512, 16_384
 """Tokens computed together, however much memory is free."""
@@ -134,7 +138,7 @@ def adapted(folder: Path, run: Run, *, dtype: str | None = None) -> Adapted:
     `dtype` is by default the run's own; merging asks for float32. Raises ModelError if the base is
     not the one any more that the run began with.
     """
-    loaded = load_for_training(run.settings.pinned_model, run.device, dtype or run.dtype)
+    loaded = load_for_training(run.settings.pinned_model, _device(run), dtype or run.dtype)
     if loaded.weights != run.settings.weights:
         raise ModelError(
             f"the model {run.settings.model!r} has other weights than when this run began; "
@@ -206,11 +210,15 @@ def _tokenize(loaded: LoadedModel) -> Callable[[list[str]], list[list[int]]]:
 
 
 class _Clock(TrainerCallback):  # type: ignore[misc]  # it has no types
-    """Ends a run when its time is over, asks for checkpoints, and tells how far it is."""
+    """Ends a run when its time is over, asks for checkpoints, and tells how far it is.
+
+    Of several processes all follow the clock of the first one: what only some of them did would
+    leave the others waiting.
+    """
 
     def __init__(self, minutes: float | None, told: Told) -> None:
         self.limit = None if minutes is None else 60 * minutes
-        self.before = 0.0  # seconds of earlier processes
+        self.before = self.at = 0.0  # seconds of earlier processes; at the end of the last step
         self.told = told
         self.started = self.saved = time.monotonic()
         self.loss: float | None = None
@@ -222,23 +230,35 @@ class _Clock(TrainerCallback):  # type: ignore[misc]  # it has no types
 
     def share(self, step: int, total: int) -> float:
         """The share of the run that is done, 0 to 1, by steps or by time."""
-        by_time = 0.0 if self.limit is None else self.seconds / self.limit
+        by_time = 0.0 if self.limit is None else self.at / self.limit
         return min(1.0, max(step / max(1, total), by_time))
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self.started = self.saved = time.monotonic()
+        self.at = _of_the_first(args.device, self.before)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        since = _of_the_first(args.device, time.monotonic() - self.saved)
+        self.at = _of_the_first(args.device, self.seconds)
         share = self.share(state.global_step, state.max_steps)
-        if self.limit is not None and self.seconds >= self.limit:
+        if self.limit is not None and self.at >= self.limit:
             control.should_training_stop = True
-        if time.monotonic() - self.saved > CHECKPOINT_SECONDS and share < 1:
+        if since > CHECKPOINT_SECONDS and share < 1:
             control.should_save = True
             self.saved = time.monotonic()
-        self.told(Step(state.global_step, state.max_steps, share, self.seconds, self.loss))
+        self.told(Step(state.global_step, state.max_steps, share, self.at, self.loss))
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
         self.loss = (logs or {}).get("loss", self.loss)
+
+
+def _of_the_first(device: torch.device, seconds: float) -> float:
+    """The seconds of the first process."""
+    if not torch.distributed.is_initialized():
+        return seconds
+    shared = torch.tensor([seconds], dtype=torch.float64, device=device)
+    torch.distributed.broadcast(shared, 0)
+    return float(shared)
 
 
 class _Trainer(SentenceTransformerTrainer):  # type: ignore[misc]  # it has no types
@@ -289,11 +309,20 @@ def train(folder: Path, told: Told = lambda step: None) -> None:
     )
     trainer.remove_callback(PrinterCallback)
     trainer.module, trainer.clock = there.module, clock
-    found = folder / CHECKPOINTS
-    last = get_last_checkpoint(str(found)) if found.is_dir() else None
-    trainer.train(resume_from_checkpoint=last)
+    trainer.train(resume_from_checkpoint=_last_checkpoint(folder / CHECKPOINTS))
     if trainer.is_world_process_zero():
         there.module.save(str(folder))
+
+
+def _last_checkpoint(folder: Path) -> str | None:
+    """The last checkpoint that was written whole; its state is what is written last."""
+    for part in folder.glob("checkpoint-*"):
+        try:
+            json.loads((part / "trainer_state.json").read_text("utf-8"))
+        except (OSError, ValueError):
+            shutil.rmtree(part, ignore_errors=True)
+    found: str | None = get_last_checkpoint(str(folder)) if folder.is_dir() else None
+    return found
 
 
 def _arguments(
@@ -306,7 +335,8 @@ def _arguments(
         output_dir=str(folder / CHECKPOINTS),
         prompts={QUERY: "sentence" if run.rated else "query", POSITIVE: side, **columns},
         num_train_epochs=recipe.epochs,
-        per_device_train_batch_size=min(recipe.batch, count),
+        # With several processes, rows that fill no batch of all are left out.
+        per_device_train_batch_size=max(1, min(recipe.batch, count // _processes("WORLD_SIZE"))),
         learning_rate=recipe.learning_rate,
         max_grad_norm=1.0,
         weight_decay=0.0,
@@ -360,8 +390,9 @@ class Contrastive(losses.CachedMultipleNegativesRankingLoss):  # type: ignore[mi
             return loss
         queries, *passages = (torch.cat(column) for column in reps)
         cosines = torch.stack([cosine_similarity(queries, each) for each in passages], dim=1)
-        own = log_softmax(self.loss.scale * cosines, dim=1)
-        taught = log_softmax(labels.to(own), dim=1)
+        unknown = labels.isnan()  # what the teacher cannot say; the others are ranked
+        own = log_softmax((self.loss.scale * cosines).masked_fill(unknown, NEVER), dim=1)
+        taught = log_softmax(labels.to(own).masked_fill(unknown, NEVER), dim=1)
         diverging = self.teacher * kl_div(own, taught, reduction="batchmean", log_target=True)
         if with_backward:
             torch.autograd.backward(diverging)
@@ -395,25 +426,58 @@ def _tokens_at_once(there: Adapted, run: Run) -> int:
     """Tokens whose activations fit into half of the free memory."""
     device = there.loaded.device
     cuda = device.type == "cuda"
-    free = torch.cuda.mem_get_info(device)[0] if cuda else available_memory()
+    own = available_memory() // _processes("LOCAL_WORLD_SIZE")
+    free = torch.cuda.mem_get_info(device)[0] if cuda else own
     width = there.loaded.model.config.get_text_config().hidden_size
     each = TOKEN_BYTES * width * len(_adapted_layers(run))
     return min(MOST_AT_ONCE, max(LEAST_AT_ONCE, int(free / 2 / each)))
 
 
-# Several processes
+# Several processes, or cards
+
+
+def _processes(name: str) -> int:
+    """How many processes torch.distributed.run has started, by the name of its variable."""
+    return int(os.environ.get(name, "1"))
+
+
+def _device(run: Run) -> str | None:
+    """Where this process computes: of several, each has a card of its own."""
+    on_cpu = (run.device or "").startswith("cpu")
+    if on_cpu or not torch.cuda.is_available():
+        return run.device
+    if "LOCAL_RANK" in os.environ:
+        return f"cuda:{os.environ['LOCAL_RANK']}"
+    return "cuda" if torch.cuda.device_count() == 1 else run.device
+
+
+def _only_card(device: str | None) -> str | None:
+    """The card that one process must see alone, as CUDA_VISIBLE_DEVICES; None if there is no other.
+
+    The trainer would spread a batch over all that it sees, which hooks of one model do not survive.
+    """
+    if (device or "").startswith("cpu") or torch.cuda.device_count() < 2:
+        return None
+    index = int((device or "").partition(":")[2] or 0)
+    seen = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+    return seen[index] if seen else str(index)
 
 
 def train_on_all(folder: Path, processes: int, told: Told = lambda step: None) -> None:
     """Train with so many processes of this machine, a GPU each. Raises ModelError if one fails."""
-    if processes == 1:
+    card = _only_card(Run.read(folder).device) if processes == 1 else None
+    if processes == 1 and card is None:
         train(folder, told)
         return
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command += [f"--nproc-per-node={processes}", "-m", "retriever.tuning.training", str(folder)]
+    command, environment = [sys.executable, "-m"], dict(os.environ)
+    if card is None:
+        command += ["torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", "-m"]
+    else:
+        environment["CUDA_VISIBLE_DEVICES"] = card
+    command += ["retriever.tuning.training", str(folder)]
     steps = folder / STEPS_FILE
     steps.unlink(missing_ok=True)
-    with subprocess.Popen(command) as done:  # noqa: S603 - ours
+    with subprocess.Popen(command, env=environment) as done:  # noqa: S603 - ours
         seen = 0
         while True:
             ended = _ends_within(done, LOOK_SECONDS)

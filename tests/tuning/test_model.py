@@ -48,6 +48,12 @@ def decide(kept: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(flow, "judge_change", judge)
 
 
+@pytest.fixture(autouse=True)
+def few_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The guard decides about a handful of held-out questions."""
+    monkeypatch.setattr(flow, "MIN_QUERIES", 2)
+
+
 def tune(out: Path, base: Path, *more: str) -> int:
     return main(["tune", str(out), "--model", str(base), *FAST, *more])
 
@@ -151,8 +157,14 @@ def _story(word: str, n: int) -> str:
         (("--pairs=PAIRS", "--dimensions=a"), "--dimensions takes whole numbers"),
         (("--pairs=PAIRS", "--rank=0"), "rank must be at least 1"),
         (("--pairs=PAIRS", "--not=PAIRS"), "no pair is left to train on"),
+        (("--pairs=PAIRS", "--held-out=0.01"), "only 1 questions would be held out"),
+        (("--pairs=PAIRS", "--dimensions=9999"), "the model's vectors have"),
+        (("--pairs=PAIRS", "--seed=-1"), "seed must lie between"),
+        (("--pairs=PAIRS", "--dtype=int8"), "8-bit weights cannot be trained"),
+        (("--pairs=PAIRS", "--most=0"), "--most must be at least 1"),
+        (("--pairs=PAIRS", "--judge", "--negatives=0"), "--judge sorts out negatives"),
     ],
-    ids=["nothing", "no file", "dimensions", "rank", "all excluded"],
+    ids=str,
 )
 def test_wrong_input_is_told(
     given: tuple[str, ...],

@@ -81,6 +81,13 @@ def index(data: PairData, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
             yield opened
 
 
+def ranking_by_chunk(index: Index, query: str) -> dict[str, float]:
+    vector = index.embedder.embed_queries([query])[0]
+    with index.snapshot() as now:
+        hits = search(now, query, lambda _: vector, k=200)
+        return {hit.chunk.id: hit.score for hit in hits}
+
+
 def ranking(index: Index, query: str, depth: int) -> list[tuple[str, float]]:
     vector = index.embedder.embed_queries([query])[0]
     with index.snapshot() as now:
@@ -194,6 +201,14 @@ def test_passages_of_an_index_are_found_by_their_ids(index: Index, data: PairDat
     for pair in found:
         assert pair.positive.id not in {each.id for each in pair.negatives}
         assert all(corpus[each.id] == each for each in pair.negatives)
+        # The indexed passage may have the question in it, so the best other one is the measure.
+        known = ranking_by_chunk(index, pair.query)
+        others = [score for name, score in known.items() if name != pair.positive.id]
+        assert all(known[each.id] <= 0.95 * max(others) + 1e-6 for each in pair.negatives)
+    for pair, scores in zip(found, teacher_scores(found, index), strict=True):
+        assert np.isnan(scores[0])
+        assert not np.isnan(scores[1:]).any()
+        assert len(scores) == 1 + len(pair.negatives)
 
 
 def test_progress_is_told_and_can_end_the_work(index: Index, data: PairData) -> None:

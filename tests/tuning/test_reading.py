@@ -8,14 +8,22 @@ from pathlib import Path
 import pytest
 
 from retriever.tuning.pairs import Pair, Passage, passage_id
-from retriever.tuning.reading import read_pairs
+from retriever.tuning.reading import read_measured, read_pairs
 from retriever.types import UsageError
-from tests.evaluation.test_datasets import beir
+from tests.evaluation import test_datasets as datasets
 
 
 def write(path: Path, rows: list[object]) -> Path:
     path.write_text("\n\n".join(json.dumps(row) for row in rows), encoding="utf-8")
     return path
+
+
+def beir(folder: Path, qrels: str = "qrels.tsv", second: str = "two") -> Path:
+    """The documents d1 and d2, the latter with this text."""
+    folder.mkdir(exist_ok=True)
+    path = datasets.beir(folder, qrels) / "corpus.jsonl"
+    path.write_text(path.read_text().replace('"text": ""', f'"text": "{second}"'))
+    return folder
 
 
 def made(text: str, title: str = "") -> Passage:
@@ -34,7 +42,7 @@ def test_json_lines(tmp_path: Path) -> None:
         Pair("one?", made("first"), (made("second"), Passage("x", id="7"))),
         Pair("two?", made("second"), id="q2"),
         Pair("two?", Passage("second", "T", "d"), id="3"),
-        Pair("three?", made("", "Only")),
+        Pair("three?", made("Only")),  # a search finds no passage without text
     ]
     assert (found.name, found.scored, found.notes) == ("pairs.jsonl", False, ())
     named = [found.pairs[0].negatives[1], found.pairs[2].positive, found.pairs[3].positive]
@@ -53,10 +61,27 @@ def test_rated_sentences_of_both_kinds_of_files(tmp_path: Path) -> None:
     assert lines.corpus == read_pairs(table).corpus
 
 
+def test_what_a_folder_measures_with(tmp_path: Path) -> None:
+    beir(tmp_path, "qrels/train.tsv")
+    (tmp_path / "qrels" / "test.tsv").write_text("q2\td1\t1\n")
+    both, other = read_measured(tmp_path), read_measured(tmp_path, tmp_path)
+    assert [set(part.queries) for part in other] == [{"q2"}]
+    assert len(both) == 2
+    assert read_measured(beir(tmp_path / "whole"), tmp_path)[0].queries
+    assert read_measured(write(tmp_path / "a.jsonl", [{"query": "a", "positive": "b"}]))[0].pairs
+
+
+def test_documents_without_text_are_left_out(tmp_path: Path) -> None:
+    found = read_pairs(beir(tmp_path, second=" "))
+    assert set(found.corpus) == {"d1"}
+    assert [pair.positive.id for pair in found.pairs] == ["d1"]
+    assert any("2 judgements" in note and "documents without text" in note for note in found.notes)
+
+
 @pytest.mark.parametrize("qrels", ["qrels.tsv", "qrels/train.tsv"])
 def test_a_beir_folder(tmp_path: Path, qrels: str) -> None:
     found = read_pairs(beir(tmp_path, qrels))
-    first, second = Passage("one\u2028line", "T", "d1"), Passage("", "", "d2")
+    first, second = Passage("one\u2028line", "T", "d1"), Passage("two", "", "d2")
     assert found.corpus == {"d1": first, "d2": second}
     assert found.pairs == [
         Pair("query q1", first, (second,), id="q1"),

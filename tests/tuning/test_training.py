@@ -171,6 +171,7 @@ def test_the_loss_is_that_of_its_formula() -> None:
     rng = np.random.default_rng(3)
     vectors = [torch.from_numpy(rng.normal(size=(4, 8))) for _ in range(4)]
     labels = torch.from_numpy(rng.normal(size=(4, 3)))
+    labels[1, 0] = torch.nan  # the teacher cannot rank this positive
     loss = Contrastive(
         SentenceTransformer(modules=[torch.nn.Identity()]), teacher=0.7, whole=True, scale=20.0
     )
@@ -182,6 +183,7 @@ def test_the_loss_is_that_of_its_formula() -> None:
         expected += np.log(np.exp(logits).sum()) - logits[row]
         own = np.exp([20 * float(units[0][row] @ each[row]) for each in units[1:]])
         taught = np.exp(labels[row].numpy())
+        own, taught = own[~np.isnan(taught)], taught[~np.isnan(taught)]
         own, taught = own / own.sum(), taught / taught.sum()
         expected += 0.7 * float((taught * np.log(taught / own)).sum())
     assert found == pytest.approx(expected / 4, rel=1e-9)
@@ -210,6 +212,9 @@ def test_a_killed_run_goes_on_to_the_same_adapters(
     with pytest.raises(KeyboardInterrupt):
         train(tmp_path / "killed", kill)
     assert not (tmp_path / "killed" / "adapter.safetensors").exists()
+    torn = tmp_path / "killed" / "checkpoints" / "checkpoint-9"  # killed while it was written
+    torn.mkdir()
+    (torn / "trainer_state.json").write_text('{"global')
     numbers: list[int] = []
     train(tmp_path / "killed", lambda step: numbers.append(step.number))
     assert numbers[0] == 4  # the checkpoint of step 3 was the last one
@@ -303,7 +308,11 @@ def test_rows_have_the_same_columns_and_no_positive_as_a_negative() -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"rank": 0}, {"batch": 1}, {"minutes": 0.0}, {"dropout": 1.0}, {"learning_rate": 0.0}],
+    [
+        *({"rank": 0}, {"batch": 1}, {"minutes": 0.0}, {"dropout": 1.0}, {"learning_rate": 0.0}),
+        *({"seed": -1}, {"seed": 2**32}, {"teacher": -0.1}, {"adapt": "lower"}),
+        *({"teacher": 1.0, "negatives": 0}, {"dimensions": (0,)}),
+    ],
     ids=str,
 )
 def test_a_recipe_that_cannot_be_is_refused(wrong: dict[str, float]) -> None:

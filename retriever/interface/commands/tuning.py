@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections import Counter
 from dataclasses import fields, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -43,9 +44,14 @@ def run_tune(options: argparse.Namespace) -> int:
             "tuning needs --pairs PATH, or --documents INDEX, for a new model; or --adapter, for "
             "an index; see wva tune --help"
         )
+    if options.most is not None and options.most < 1:
+        raise UsageError(f"--most must be at least 1; it is {options.most}")
     _need_libraries()
+    from retriever.embedding.aligned_wva import INT8
     from retriever.tuning.model import tune_model
 
+    if options.dtype == INT8:
+        raise UsageError("8-bit weights cannot be trained; leave --dtype out, or name another one")
     recipe = _recipe(options)
     target = Path(options.place)
     if options.documents:
@@ -98,10 +104,14 @@ def _pairs(options: argparse.Namespace) -> tuple[PairData, PairData]:
 def _without_excluded(options: argparse.Namespace, train: PairData) -> PairData:
     """The pairs without what the user measures with."""
     from retriever.tuning.leakage import without
-    from retriever.tuning.reading import read_pairs
+    from retriever.tuning.reading import read_measured
 
+    trained = Path(options.pairs) if options.pairs else None
     for path in options.excluded:
-        train, removed = without(train, read_pairs(Path(path)))
+        removed: Counter[str] = Counter()
+        for part in read_measured(Path(path), trained):
+            train, found = without(train, part)
+            removed.update(found)
         if removed:
             told = ", ".join(f"{count} share a {why}" for why, count in removed.items())
             tell(f"wva: not trained on, as {path} has them: {told}")
