@@ -232,6 +232,8 @@ def sts(train: Path, dev: Path, options: Options) -> None:
     measured = read_pairs(dev)
     data, removed = without(read_pairs(train), measured)
     _say(f"{len(data.pairs):,} pairs to train on; left out: {removed}")
+    if not data.pairs:
+        raise UsageError(f"{dev} has a sentence of every pair of {train}")
     rows, tuned = [], dict[str, HeldRun]()
     for pooling in POOLINGS:
         before = evaluate_held(options.load(pooling=pooling), measured)

@@ -163,6 +163,10 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     found["RATED"].write_text(
         "\n".join(["score\tsentence1\tsentence2", *rated]).replace("\n\n", " ")
     )
+    found["RATED_TOO"] = folder / "rated-too.tsv"
+    head, *lines = found["RATED"].read_text().splitlines()
+    again = [line.replace("\t", "\tOnce more: ") for line in lines]
+    found["RATED_TOO"].write_text("\n".join([head, *again]))
     found["STORIES"] = folder / "stories"
     found["STORIES"].mkdir()
     stories = [{"_id": str(n), "text": _story(n)} for n in range(20)]
@@ -211,7 +215,7 @@ def arguments(command: str, inputs: dict[str, Path]) -> tuple[str, list[str]]:
         "build/wva-retriever.cdx.json": inputs["OUT"] / "bill.json",
         "PATH/difficult_files": inputs["NOTES"],
         "PATH/stsb-train.tsv": inputs["RATED"],
-        "PATH/stsb-dev.tsv": inputs["RATED"],
+        "PATH/stsb-dev.tsv": inputs["RATED_TOO"],
         **({f"PATH/{name}": inputs["STORIES"] for name in TUNED} if module in TUNES else {}),
         **inputs,
     }
