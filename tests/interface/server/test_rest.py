@@ -257,9 +257,8 @@ def test_what_was_replaced_is_closed(tmp_path: Path) -> None:
             assert server.post("/search", {"query": "+cat"}).json["hits"]
             now = (folder / "catalog.sqlite").stat().st_ino
             gc.collect()
-            held = open_inodes()
-            assert now in held
-            assert not held & (gone - {now})
+            assert now in open_inodes()
+            assert not open_inodes(deleted=True) & gone
             gone.add(now)
 
 
