@@ -142,12 +142,13 @@ def _compared(
     """One run with all systems as modes, on the same queries; `pairs` are those of the adapter."""
     values: dict[str, Mapping[str, Mapping[str, float]]] = {}
     found: Data | None = None
-    for what, folder in ((BASE, ""), (TUNED, str(model))):
-        run = evaluate_dataset(options.load(folder), data, name, progress=_say)
+    base = options.load()
+    for what, embedder in ((BASE, base), (TUNED, options.load(str(model)))):
+        run = evaluate_dataset(embedder, data, name, progress=_say)
         values |= {f"{what}, {mode}": run.values[mode] for mode in SEARCHED}
         values.setdefault(KEYWORD, run.values["keyword"])
         found = run.data
-    values |= _adapter_values(data, name, options, pairs)
+    values |= _adapter_values(base, data, name, options.recipe.seed, pairs)
     if found is None:
         raise AssertionError
     if options.with_trained:
@@ -156,15 +157,14 @@ def _compared(
 
 
 def _adapter_values(
-    data: RetrievalDataset, name: str, options: Options, pairs: PairData | None
+    base: AlignedWVA, data: RetrievalDataset, name: str, seed: int, pairs: PairData | None
 ) -> Mapping[str, Mapping[str, Mapping[str, float]]]:
     """The untrained model's index with an adapter; without one if none is kept."""
-    base = options.load()
     with open_dataset(base, data, name, progress=_say) as ready:
         place = Path(ready.index.name)
     with copied(place, Remembering(base, dict(ready.vectors))) as index:
         try:
-            report = tune_adapter(index, pairs, seed=options.recipe.seed, progress=_say)
+            report = tune_adapter(index, pairs, seed=seed, progress=_say)
             _say(report.sentence)
         except UsageError as error:  # too few questions
             _say(f"no adapter: {error}")
