@@ -34,7 +34,8 @@ BODIES = frozenset({"DecoderBody", "LlamaModel", "MistralModel", "Qwen2Model", "
 """The classes, ours and those of transformers, whose layers compute the formula above."""
 
 ABSENT = (RuntimeError, AttributeError, TypeError, ValueError, NotImplementedError)
-"""What an operator raises that this torch or this processor does not have."""
+"""What an operator raises that this torch or this processor does not have. NotImplementedError is
+torch's own, where an operator lacks a kernel for the processor."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -158,8 +158,8 @@ def _shown_by_file_manager(file: Path) -> bool:
 
 def _start_on_windows(file: Path) -> None:
     try:
-        # Only Windows has it, so mypy misses it elsewhere and the remark is unused there.
-        starter: Any = os.startfile  # type: ignore[attr-defined, unused-ignore]
+        # `vars` and not `os.startfile`: only Windows has it, and mypy misses it elsewhere.
+        starter: Any = vars(os)["startfile"]
         starter(str(file))
     except OSError as error:
         raise UsageError(f"{file.name} cannot be opened: {error.strerror}") from None

@@ -37,18 +37,19 @@ def answer_routes(served: Served) -> APIRouter:
     router = APIRouter(tags=["search"])
 
     @router.post("/answer", summary="The sentences that answer, as `wva answer --json`")
-    async def answer(asked: AnswerRequest) -> Response:  # type: ignore[valid-type] # made at run time
-        options = asked.options()  # type: ignore[attr-defined]
-        if asked.written and served.chat is None:  # type: ignore[attr-defined]
+    async def answer(body: AnswerRequest) -> Response:  # type: ignore[valid-type]  # made at run time
+        asked: Any = body
+        options = asked.options()
+        if asked.written and served.chat is None:
             raise RequestError(
                 "no model writes answers here: wva serve --llm URL names one; without written "
                 "the best sentences are given",
                 "written",
             )
         return await served.with_query(
-            *(asked.names, asked.query, options),  # type: ignore[attr-defined]
+            *(asked.names, asked.query, options),
             lambda indexes: as_json(_answer(indexes, asked, options, served.chat)),
-            slow=asked.written,  # type: ignore[attr-defined]
+            slow=asked.written,
         )
 
     return router

@@ -22,6 +22,7 @@ from retriever.storage.filters import (
     Comparison,
     Filter,
     Not,
+    Operator,
     Or,
     equals,
     glob,
@@ -127,8 +128,8 @@ def _any_field(condition: _Condition) -> Filter:
     return parts[0] if len(parts) == 1 else Or(parts)
 
 
-def _compared(op: str) -> Callable[[str, Any], Filter]:
-    return lambda name, value: Comparison(name, op, _value(value))  # type: ignore[arg-type]
+def _compared(op: Operator) -> Callable[[str, Any], Filter]:
+    return lambda name, value: Comparison(name, op, _value(value))
 
 
 def _value(value: Any) -> Any:
@@ -137,13 +138,13 @@ def _value(value: Any) -> Any:
     return value
 
 
-def _dated(op: str) -> Callable[[str, Any], Filter]:
+def _dated(op: Operator) -> Callable[[str, Any], Filter]:
     """A comparison with a date; Dify writes one as seconds since 1970."""
 
     def compare(name: str, value: Any) -> Filter:
         if isinstance(value, int | float) and not isinstance(value, bool) and value > 9999:
             value = _day(value)
-        return Comparison(name, op, _value(value))  # type: ignore[arg-type]
+        return Comparison(name, op, _value(value))
 
     return compare
 

@@ -40,19 +40,21 @@ def rest_routes(served: Served) -> APIRouter:
     router = APIRouter(tags=["search"])
 
     @router.post("/search", summary="Find passages, as `wva search --json`")
-    async def search(asked: SearchRequest) -> Response:  # type: ignore[valid-type]
-        options = asked.options()  # type: ignore[attr-defined]
-        query, names = asked.query, asked.names  # type: ignore[attr-defined]
+    async def search(body: SearchRequest) -> Response:  # type: ignore[valid-type]  # made at run time
+        asked: Any = body
+        options = asked.options()
+        query, names = asked.query, asked.names
         return await served.with_query(
             *(names, query, options),
             lambda indexes: as_json(search_document(indexes, query, options)),
         )
 
     @router.post("/explain", summary="Why a passage was found, as `wva explain --json`")
-    async def explain(asked: ExplainRequest) -> Response:  # type: ignore[valid-type]
-        options = asked.options()  # type: ignore[attr-defined]
+    async def explain(body: ExplainRequest) -> Response:  # type: ignore[valid-type]  # made at run time
+        asked: Any = body
+        options = asked.options()
         return await served.with_query(
-            *(asked.names, asked.query, options),  # type: ignore[attr-defined]
+            *(asked.names, asked.query, options),
             lambda indexes: as_json(_explanation(indexes, asked, options)),
         )
 
