@@ -5,7 +5,8 @@
   hybrid, before and after, with an adapter of the same pairs (where its own guard keeps one; query
   side), beside BM25 and a trained embedder.
 - `documents FOLDER…`: the same sets, tuned on their texts alone, without a question or a judgement.
-  The model is measured whether or not the guard of `wva tune` would keep it.
+  The model is measured whether or not the guard of `wva tune` would keep it, and the guard's
+  sentence, which knows held-out documents alone, stands under the table.
 - `sts TRAIN DEV`: rated sentences; Spearman x 100 on DEV by pooling, trained alike.
 
 Every mean has its 95 % interval over the questions, every difference a verdict. Tables go to
@@ -209,16 +210,21 @@ def _trained_values(
 def documents(folders: Sequence[Path], most: int, options: Options) -> None:
     """Tune on the texts of a set, measure with its questions."""
     runs: dict[str, Run] = {}
+    guards: list[str] = []
     for folder in folders:
         data = read_beir(folder)
         name = folder.resolve().name
         with open_dataset(options.load(), data, name, progress=_say) as ready:
             made = pairs_from_index(ready.index, seed=options.recipe.seed, most=most)
+            before = evaluate_held(options.load(), made.held, progress=_say)
             tuning = options.tuning(made.train, index=ready.index)
             with _tuned(tuning, made.train) as model:
+                after = evaluate_held(options.load(str(model)), made.held, progress=_say)
+                guards += ["", f"{name}, the guard: {judge_change(before, after).sentence}"]
+                _say(guards[-1])
                 runs[name] = _compared(data, name, options, model, None)
         _say(_tables({name: runs[name]}))
-    print(_tables(runs), flush=True)
+    print("\n".join([_tables(runs), *guards]), flush=True)
 
 
 # Rated sentences

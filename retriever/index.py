@@ -292,7 +292,7 @@ class Index:
         from retriever.indexing.ingest import Ingest, document_row, limit_chunking
 
         embedder = self.embedder
-        with self._changing():
+        with self.changing():
             with self.backend.reading() as catalog:
                 chunking = limit_chunking(catalog.chunk_settings() or self._chunking, embedder)
             self.backend.bind_embedder(embedder.settings, chunking)
@@ -314,7 +314,7 @@ class Index:
         several = [paths] if isinstance(paths, str) else paths
         check_texts(several, "paths")
         wanted = set(several)
-        with self._changing():
+        with self.changing():
             with self.backend.reading() as catalog:
                 rows = catalog.documents()
             ids = [r.id for r in rows if r.path in wanted and source in (None, r.source)]
@@ -329,7 +329,7 @@ class Index:
         Returns the number of files that the index had.
         """
         wanted = set(files)
-        with self._changing():
+        with self.changing():
             with self.backend.reading() as catalog:
                 ids = [row.id for row in catalog.documents() if (row.root, row.path) in wanted]
                 unread = catalog.unread()
@@ -390,8 +390,12 @@ class Index:
             return self.backend.compact(dry_run=dry_run)
 
     @contextmanager
-    def _changing(self) -> Iterator[None]:
-        """Exclusive writing, also between processes; released even if the change fails."""
+    def changing(self) -> Iterator[None]:
+        """Exclusive writing, also between processes; released even if the change fails.
+
+        For a change of the `backend` in several steps, the last of which is its `finish`. Raises
+        IndexStateError if something else goes on writing.
+        """
         with self._alone():
             try:
                 yield

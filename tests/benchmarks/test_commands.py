@@ -25,7 +25,7 @@ from benchmarks.vulnerabilities import Audit
 from retriever import AlignedWVA, Index
 from retriever.interface.page_server import server_command as serving
 from retriever.reading.pictures.tesseract import unavailable_reason
-from retriever.tuning import adapting
+from retriever.tuning import adapter_tasks, adapting
 from tests.benchmarks.test_quality_table import Theirs
 from tests.fakes import FakeEmbedder
 from tests.pdfs import pdf_file, text_page
@@ -252,7 +252,8 @@ def test_a_documented_command_runs(
     if module == "quality":
         monkeypatch.setattr(quality, "Trained", Theirs)  # the extra is not installed for tests
     if module in TUNES:  # so that a few questions are enough
-        monkeypatch.setattr(adapting, "LEAST", 3)
+        for each in (adapter_tasks, adapting):
+            monkeypatch.setattr(each, "MIN_QUERIES", 3)
     if module == "dependencies":  # it asks services in the network, and reads every package twice
         monkeypatch.setattr(dependencies.vulnerabilities, "audit", lambda pinned: Audit(1))
         monkeypatch.setattr(dependencies, "environment_bill", NO_COMPONENTS.copy)
