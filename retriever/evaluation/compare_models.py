@@ -1,7 +1,8 @@
 """Several models compared on one data set, to find the best one for these documents.
 
 A model's name may have options: "smollm2-135m:layers=all", "gemma3-270m:pooling=last-hidden",
-"smollm2-135m:prompts=mine.json". There is a winner only if the paired comparison with every other
+"smollm2-135m:prompts=mine.json"; with "smollm2-135m:adapter=INDEX" the map is tried that `wva tune
+--adapter` has given to that index. There is a winner only if the paired comparison with every other
 model is significant.
 """
 
@@ -17,8 +18,10 @@ from retriever.embedding.aligned_wva import AlignedWVA
 from retriever.evaluation.datasets import RetrievalDataset
 from retriever.evaluation.retrieval import evaluate_dataset
 from retriever.evaluation.runs import KEYWORD, Run, Values
+from retriever.index import Index
 from retriever.settings import DEFAULT_LAYERS, POOLINGS, ChunkSettings, Prompts, check_pooling
 from retriever.significance import PairedComparison, Verdict, compare
+from retriever.storage.adapter import Adapter
 from retriever.types import UsageError
 
 MEASURES = ("ndcg@10", "mrr@10", "recall@10")
@@ -32,17 +35,18 @@ _OPTION = re.compile(r"^(.+):(\w+)=([^:=]+)$", re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """A model with its options; `name` is the user's spelling."""
+    """A model with its options; `name` is the user's spelling, `adapter` an index that has one."""
 
     name: str
     model: str
     layers: str = DEFAULT_LAYERS
     pooling: str = POOLINGS[0]
     prompts: Prompts | None = None
+    adapter: str = ""
 
 
 def parse_variant(name: str) -> Variant:
-    """Parse "model:layers=…:pooling=…:prompts=FILE".
+    """Parse "model:layers=…:pooling=…:prompts=FILE:adapter=INDEX".
 
     Raises UsageError for an unknown option, or a file that is not one of prompts.
 
@@ -52,10 +56,10 @@ def parse_variant(name: str) -> Variant:
     model, options = name, dict[str, str]()
     while match := _OPTION.match(model):
         model, option, value = match.groups()
-        if option not in ("layers", "pooling", "prompts") or option in options:
+        if option not in ("layers", "pooling", "prompts", "adapter") or option in options:
             raise UsageError(
-                f"{name!r} is not understood: the options are :layers=, :pooling= and :prompts=, "
-                "each once"
+                f"{name!r} is not understood: the options are :layers=, :pooling=, :prompts= and "
+                ":adapter=, each once"
             )
         options[option] = value
     if "pooling" in options:
@@ -75,7 +79,8 @@ def compare_models(
 ) -> Run:
     """One run with the modes "keyword", "A dense", "A hybrid" … ; one model is loaded at a time.
 
-    Raises UsageError if a variant is named twice, or the run is not comparable with `baseline`.
+    Raises UsageError if a variant is named twice, or the run is not comparable with `baseline`;
+    IndexStateError for an index that another model made, where an adapter should come from.
     """
     started = time.monotonic()
     if len({each.name for each in variants}) < len(variants):
@@ -84,14 +89,28 @@ def compare_models(
     made_with: dict[str, object] = {}
     for each in variants:
         progress(f"{each.name} …")
+        embedder = load(each)
         run = evaluate_dataset(
-            load(each), data, name, chunking=UNSPLIT, baseline=baseline, progress=progress
+            *(embedder, data, name),
+            chunking=UNSPLIT,
+            baseline=baseline,
+            adapter=_adapter_of(each.adapter, embedder) if each.adapter else None,
+            progress=progress,
         )
         made_with[each.name] = dict(run.made_with)
         for mode in (KEYWORD, "dense", "hybrid"):
             row = mode if mode == KEYWORD else f"{each.name} {mode}"
             values.setdefault(row, {m: run.values[mode][m] for m in MEASURES})
     return Run(run.data, values, made_with, time.monotonic() - started)
+
+
+def _adapter_of(name: str, embedder: AlignedWVA) -> Adapter:
+    """The map that an index of this model has."""
+    with Index.open(name, embedder) as index, index.backend.reading() as catalog:
+        found = catalog.adapter()
+    if found is None:
+        raise UsageError(f"{name} has no adapter; this makes one: wva tune {name} --adapter")
+    return found
 
 
 def winner(values: Values, variants: Sequence[Variant]) -> tuple[str, str]:

@@ -7,10 +7,11 @@ searched alone. Index and vectors stay in the user's cache, so a second run take
 from __future__ import annotations
 
 import math
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Unpack
@@ -26,8 +27,10 @@ from retriever.evaluation.datasets import (
 from retriever.evaluation.runs import MODES, Data, Run, digest, run_settings, score_rankings
 from retriever.evaluation.vectors import cached_vectors
 from retriever.index import Index
+from retriever.indexing.fitting import Fitter
 from retriever.searching.options import SearchChanges, SearchOptions, check_budget
 from retriever.settings import ChunkSettings
+from retriever.storage.adapter import Adapter
 from retriever.text.chunking import CHUNKS_VERSION
 from retriever.types import Document, Page, UsageError
 
@@ -81,13 +84,22 @@ def evaluate_dataset(
     chunking: ChunkSettings | None = None,
     baseline: Run | None = None,
     rerank: int = 0,
+    adapter: Adapter | None = None,
     progress: Progress = _ignore,
 ) -> Run:
-    """Like `evaluate_retrieval`, for a data set in memory with the name `name`."""
+    """Like `evaluate_retrieval`, for a data set in memory with the name `name`.
+
+    With an `adapter` the data set is searched as an index that has it.
+    """
     started = time.monotonic()
-    with open_dataset(
-        embedder, data, name, chunking=chunking, baseline=baseline, progress=progress
-    ) as ready:
+    with ExitStack() as opened:
+        ready = opened.enter_context(
+            open_dataset(
+                embedder, data, name, chunking=chunking, baseline=baseline, progress=progress
+            )
+        )
+        if adapter is not None:
+            ready = opened.enter_context(_mapped(ready, adapter))
         rankings = {mode.value: ready.rankings(mode=mode) for mode in MODES}
         if rerank:
             progress(f"reranking {rerank} results of each …")
@@ -152,6 +164,21 @@ def open_dataset(
         progress(f"{len(texts)} queries …")
         vectors = cached_vectors(embedder, "query", texts, embedder.embed_queries)
         yield IndexedDataset(named, index, asked, dict(zip(texts, vectors, strict=True)))
+
+
+@contextmanager
+def _mapped(ready: IndexedDataset, adapter: Adapter) -> Iterator[IndexedDataset]:
+    """The data set with an adapter, which a copy of its index gets."""
+    embedder = ready.index.embedder
+    with tempfile.TemporaryDirectory(prefix="wva-adapter-") as place:
+        copy = Path(place) / "index"
+        ready.index.backup(copy)
+        with Index.open(copy, embedder) as index:
+            with index.changing():
+                index.backend.set_adapter(adapter)
+                Fitter(index.backend, embedder).refit_scores()
+                index.backend.finish({})
+            yield replace(ready, index=index)
 
 
 def _first_queries(data: RetrievalDataset, count: int | None) -> RetrievalDataset:

@@ -109,11 +109,13 @@ class Fitter:
             # Last: a fit that is killed before is not one to this corpus.
             self.backend.calibrate(*means, facts | {"corpus": corpus_digest(rows)})
 
-    def refit_scores(self, weight: Mapping[str, Any]) -> None:
-        """Take these facts of a dense weight, and fit the match scale to vectors that are others.
+    def refit_scores(self, weight: Mapping[str, Any] | None = None) -> None:
+        """Take these facts of a dense weight, or fit it, and fit the match scale.
 
         The means stay: an adapter has changed what is compared.
         """
+        if weight is None:
+            weight = self._fit_dense_weight()
         with self.backend.reading() as catalog:
             means, facts = catalog.means(), dict(catalog.calibration_facts() or {})
         self.backend.calibrate(means.passage_mean, means.query_mean, facts | dict(weight))

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from retriever.index import Index
-from retriever.indexing.dense_weight import cloze_items, fit_dense_weight
+from retriever.indexing.dense_weight import fit_dense_weight
 from retriever.indexing.fitting import Fitter
 from retriever.significance import MIN_DIFFERENCES, PairedComparison, Verdict, compare
 from retriever.storage.adapter import QUERY, SIDES, Adapter
@@ -148,12 +148,7 @@ def remove_adapter(index: Index) -> bool:
             index.backend.calibrate(means.passage_mean, means.query_mean, before)
             index.backend.set_match_scale(adapter.before.get("scale"))
         else:
-            fitter = Fitter(index.backend, index.embedder)
-            with index.backend.snapshot() as now:
-                cloze = Embedding(index.embedder, now).cloze(cloze_items(now))
-                weight = fit_dense_weight(now, *cloze)
-                weight["weighed_at"] = now.passages.count()
-            fitter.refit_scores(weight)
+            Fitter(index.backend, index.embedder).refit_scores()
         _finish(index)
     return True
 

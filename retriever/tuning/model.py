@@ -218,11 +218,14 @@ def _check_dimensions(recipe: Recipe, dimension: int) -> None:
 def _seen(
     train: PairData, recipe: Recipe, device: str, progress: Callable[[str], None]
 ) -> PairData:
-    """No more pairs than a CPU can train in the time there is: mining negatives takes time, too."""
+    """No more pairs than a CPU can train in the time there is: mining negatives takes time, too.
+
+    Without negatives there is nothing to mine, and short pairs are trained faster.
+    """
     most = (
         math.ceil((recipe.minutes or math.inf) * A_MINUTE) if recipe.minutes else len(train.pairs)
     )
-    if device != "cpu" or len(train.pairs) <= most:
+    if device != "cpu" or not recipe.negatives or len(train.pairs) <= most:
         return train
     progress(
         f"in {recipe.minutes:g} minutes at most {most:,} of {len(train.pairs):,} pairs are seen"

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from retriever import AlignedWVA
+from retriever import AlignedWVA, Index
 from retriever.evaluation.compare_models import (
     UNSPLIT,
     Variant,
@@ -16,9 +16,11 @@ from retriever.evaluation.compare_models import (
     winner,
 )
 from retriever.evaluation.datasets import RetrievalDataset
-from retriever.evaluation.retrieval import evaluate_dataset
+from retriever.evaluation.metrics import ndcg_at
+from retriever.evaluation.retrieval import evaluate_dataset, open_dataset
 from retriever.settings import Prompts
-from retriever.types import UsageError
+from retriever.storage.adapter import Adapter
+from retriever.types import Document, IndexStateError, Page, UsageError
 from tests.tiny import save_model
 
 TEXTS = {
@@ -43,7 +45,7 @@ def test_what_a_name_means(tmp_path: Path) -> None:
     assert parse_variant(f"m:prompts={tmp_path}/p.json").prompts == Prompts(query="Q {}")
     assert parse_variant("C:\\models\\a").model == "C:\\models\\a"
     for wrong, message in {
-        "m:prompt=x": "options are :layers=, :pooling= and :prompts=",
+        "m:prompt=x": "options are :layers=, :pooling=, :prompts= and :adapter=",
         "m:layers=1:layers=2": "each once",
         "m:pooling=mean": "unknown pooling 'mean'",
         "m:prompts=none.json": "'none.json' cannot be read",
@@ -78,6 +80,36 @@ def test_each_model_has_the_rows_it_has_alone(
     assert set(run.against_keyword()) == set(list(run.values)[1:])
     with pytest.raises(UsageError, match="named twice"):
         compare_models([variants[0]] * 2, DATA, load, name="mini")
+
+
+def test_the_adapter_of_an_index_is_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WVA_CACHE", str(tmp_path / "cache"))
+    folder = str(save_model(tmp_path / "model"))
+    place = tmp_path / "mine"
+
+    def load(each: Variant) -> AlignedWVA:
+        return AlignedWVA(each.model, layers=each.layers, device="cpu", dtype="float32")
+
+    variants = [parse_variant(folder), parse_variant(f"{folder}:adapter={place}")]
+    plain = load(variants[0])
+    with Index.open_or_create(place, plain) as index:
+        index.add([Document("a.txt", "text", (Page(None, TEXTS["apple"]),))])
+        with pytest.raises(UsageError, match=r"mine has no adapter; .* wva tune .*mine --adapter"):
+            compare_models(variants, DATA, load, name="mini")
+        with index.changing():  # what was first becomes last
+            index.backend.set_adapter(Adapter.of("query", -np.eye(plain.dimension)))
+            index.backend.finish({})
+    run = compare_models(variants, DATA, load, name="mini")
+    with open_dataset(plain, DATA, "mini", chunking=UNSPLIT) as ready:
+        ranked = ready.rankings(mode="dense")
+        assert ready.index.info()["adapter"] is None
+    for name, ids in ranked.items():
+        found = [run.values[f"{each.name} dense"]["ndcg@10"][name] for each in variants]
+        assert found == [ndcg_at(10, order, {name: 1.0}) for order in (ids, ids[::-1])]
+    with pytest.raises(IndexStateError):
+        compare_models(
+            [parse_variant(f"{folder}:layers=0:adapter={place}")], DATA, load, name="mini"
+        )
 
 
 def values(**models: np.ndarray) -> dict[str, dict[str, dict[str, float]]]:
