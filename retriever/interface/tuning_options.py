@@ -84,7 +84,7 @@ def _recipe_options(group: argparse._ArgumentGroup) -> None:
         "--minutes",
         type=float,
         metavar="N",
-        help="train for N minutes at most (default: no limit; for --adapter 5)",
+        help="train for N minutes at most (default: on a CPU 30, else no limit; for --adapter 5)",
     )
     group.add_argument("--epochs", type=float, metavar="N", help="times all pairs are seen (3)")
     group.add_argument("--batch", type=int, metavar="N", help="pairs compared with each other (32)")

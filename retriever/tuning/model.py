@@ -50,6 +50,9 @@ REQUEST_FILE = "request.json"
 A_MINUTE = 300
 """Pairs that a CPU trains in a minute at most; two cores 130, of 135 million parameters."""
 
+MINUTES_ON_CPU = 30.0
+"""Time to train on a CPU where none was given: all pairs of many documents would take hours."""
+
 MINED_PASSAGES, MINED_ON_CPU = 50_000, 6_000
 """Negatives are mined among so many passages, or all positives: more would take hours."""
 
@@ -99,7 +102,8 @@ def tune_model(
 ) -> Tuned:
     """Tune a model into the new folder `out`; nothing is kept if it is not better.
 
-    Raises UsageError if `out` is there, if too little is held out to tell whether a model is
+    On a CPU training ends after `MINUTES_ON_CPU`, unless the recipe names another time. Raises
+    UsageError if `out` is there, if too little is held out to tell whether a model is
     better, if something asked for does not fit the data or the base, or an unfinished run of it was
     asked for differently and `restart` is not set.
     """
@@ -111,6 +115,8 @@ def tune_model(
     clean, removed = without(tuning.train, tuning.held)
     base = tuning.load()
     _check_dimensions(tuning.recipe, base.dimension)
+    if base.device == "cpu" and tuning.recipe.minutes is None:
+        tuning = replace(tuning, recipe=replace(tuning.recipe, minutes=MINUTES_ON_CPU))
     clean = _seen(clean, tuning.recipe, base.device, progress)
     asked = _request(tuning, base)
     _begin(work, asked, restart=restart)

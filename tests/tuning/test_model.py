@@ -76,6 +76,7 @@ def test_what_helps_becomes_a_folder_with_a_card(
     facts = json.loads((out / "tuning.json").read_text())
     assert facts["after"] == told["after"]
     assert facts["recipe"]["rank"] == 2
+    assert facts["recipe"]["minutes"] == 30.0  # on a CPU, where none was given
     card = (out / "README.md").read_text()
     assert "| dense ndcg@10 |" in card
     assert "A sentence of the guard." in card
