@@ -220,7 +220,8 @@ def documents(folders: Sequence[Path], most: int, options: Options) -> None:
             tuning = options.tuning(made.train, index=ready.index)
             with _tuned(tuning, made.train) as model:
                 after = evaluate_held(options.load(str(model)), made.held, progress=_say)
-                guards += ["", f"{name}, the guard: {judge_change(before, after).sentence}"]
+                decision = judge_change(before, after, labelled=False)
+                guards += ["", f"{name}, the guard: {decision.sentence}"]
                 _say(guards[-1])
                 runs[name] = _compared(data, name, options, model, None)
         _say(_tables({name: runs[name]}))

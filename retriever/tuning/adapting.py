@@ -200,7 +200,7 @@ def _report(
     weight: float,
 ) -> AdapterReport:
     dense, hybrid = (Figures.of(*each) for each in zip(before, after, strict=True))
-    kept, why = _decided(dense, hybrid, task.held_out, fitted)
+    kept, why = _decided(dense, hybrid, task, fitted)
     told = "; ".join(
         f"{name} {task.measure} {one.before:.3f} and {one.after:.3f} ({one.difference:+.3f}, 95 % "
         f"interval {one.low:+.3f} to {one.high:+.3f}: {one.verdict})"
@@ -225,15 +225,16 @@ def _report(
     )
 
 
-def _decided(dense: Figures, hybrid: Figures, count: int, fitted: Fitted) -> tuple[bool, str]:
-    if count < max(MIN_QUERIES, MIN_DIFFERENCES):
+def _decided(dense: Figures, hybrid: Figures, task: Task, fitted: Fitted) -> tuple[bool, str]:
+    if task.held_out < max(MIN_QUERIES, MIN_DIFFERENCES):
         return (
             False,
             f"Fewer than {MIN_QUERIES} cannot tell whether the map helps, so it is not kept.",
         )
     if fitted.start == "identity" and not fitted.steps:
         return False, "No map was better than none, so the index stays as it is."
-    against = objection([Verdict(dense.verdict), Verdict(hybrid.verdict)])
+    found = [Verdict(dense.verdict), Verdict(hybrid.verdict)]
+    against = objection(found, None if task.labelled else found[1])
     if against:
         return False, f"{against}, so the index stays as it is."
     return True, "The map is kept; wva tune INDEX --adapter off removes it."

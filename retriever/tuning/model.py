@@ -64,6 +64,7 @@ class Tuning:
     `load` gives the base, which is let go before training.
     `index` has the passages of `train`: if they are embedded by the base, negatives are mined
     there.
+    The pairs are `labelled` unless they were made of documents; this decides what is kept.
     With `judge` the base's likelihoods sort out negatives that answer the question, too.
     """
 
@@ -73,6 +74,7 @@ class Tuning:
     recipe: Recipe = field(default_factory=Recipe)
     index: Index | None = None
     judge: bool = False
+    labelled: bool = True
     processes: int = 1
     device: str | None = None
     dtype: str | None = None
@@ -139,7 +141,7 @@ def tune_model(
     }
     progress("measuring the tuned model …")
     after = evaluate_held(_tuned(made, tuning), tuning.held, progress=progress)
-    decision = judge_change(before, after)
+    decision = judge_change(before, after, labelled=tuning.labelled)
     facts |= {
         "seconds": round(time.monotonic() - started),
         "measured": decision.sentence,

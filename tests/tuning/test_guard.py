@@ -76,6 +76,24 @@ def test_what_is_kept(after: tuple[list[float], list[float]], kept: bool, said: 
     assert found.hybrid.difference.mean == pytest.approx(np.mean(after[1]) - 0.2)
 
 
+@pytest.mark.parametrize(
+    ("after", "kept", "said"),
+    [
+        ((HIGH, LOW), False, "Hybrid search is not better by more than noise, and dense search"),
+        ((LOW, HIGH), True, "It is kept"),
+        ((HIGH, HIGH), True, "It is kept"),
+        ((LOW, LOW), False, "Nothing is better by more than noise"),
+        (([0.1] * 40, HIGH), False, "Something is worse by more than noise"),
+    ],
+)
+def test_sentences_are_no_questions(
+    after: tuple[list[float], list[float]], kept: bool, said: str
+) -> None:
+    found = judge_change(run(LOW, LOW), run(*after), labelled=False)
+    assert found.kept is kept
+    assert said in found.sentence
+
+
 def test_too_few_queries_tell_nothing() -> None:
     count = MIN_QUERIES - 1
     found = judge_change(run(LOW[:count], LOW[:count]), run(HIGH[:count], HIGH[:count]))

@@ -41,8 +41,8 @@ def decide(kept: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the guard decide so, whatever was measured."""
     real = flow.judge_change
 
-    def judge(before: Any, after: Any) -> Decision:
-        found = real(before, after)
+    def judge(before: Any, after: Any, *, labelled: bool) -> Decision:
+        found = real(before, after, labelled=labelled)
         return Decision(kept, found.dense, found.hybrid, "A sentence of the guard.")
 
     monkeypatch.setattr(flow, "judge_change", judge)

@@ -139,6 +139,7 @@ def _tuning(
         recipe,
         index=index,
         judge=options.judge,
+        labelled=not options.documents,
         processes=options.processes or _cards(options),
         device=options.device,
         dtype=options.dtype,
