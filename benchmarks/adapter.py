@@ -46,6 +46,7 @@ from retriever.tuning.leakage import hold_out
 from retriever.tuning.pairs import Pair, PairData
 from retriever.tuning.reading import read_pairs
 from retriever.tuning.vectors import Answer, Pool, Question, make_examples
+from retriever.types import UsageError
 from tests.fakes import FakeEmbedder
 
 MODES = ("dense", "hybrid")
@@ -140,9 +141,14 @@ def _measure_set(
         queries = judgements(aside.pairs)
     with copied(place, embedder) as index:
         before = measured(index, queries)
-        report = tune_adapter(
-            *(index, pairs), side=side, seed=seed, minutes=options.minutes, progress=_tell
-        )
+        try:
+            report = tune_adapter(
+                *(index, pairs), side=side, seed=seed, minutes=options.minutes, progress=_tell
+            )
+        except UsageError as error:  # too few queries
+            _tell(str(error))
+            print(f"| {folder.name} | {side} | {seed} | too little to measure by |" + " |" * 6)
+            return
         _tell(report.sentence)
         after = measured(index, queries) if report.kept else before
     for mode in MODES:
