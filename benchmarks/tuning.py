@@ -37,6 +37,7 @@ from retriever.embedding.aligned_wva import AlignedWVA
 from retriever.evaluation.datasets import RetrievalDataset, read_beir
 from retriever.evaluation.retrieval import evaluate_dataset, open_dataset
 from retriever.evaluation.runs import Data, Run, score_rankings
+from retriever.searching.options import Mode
 from retriever.settings import DEFAULT_MODEL
 from retriever.significance import PairedComparison
 from retriever.tuning.adapting import tune_adapter
@@ -220,7 +221,7 @@ def documents(folders: Sequence[Path], most: int, options: Options) -> None:
             tuning = options.tuning(made.train, index=ready.index)
             with _tuned(tuning, made.train) as model:
                 after = evaluate_held(options.load(str(model)), made.held, progress=_say)
-                decision = judge_change(before, after, labelled=False)
+                decision = judge_change(before, after, wanted=Mode.HYBRID)
                 guards += ["", f"{name}, the guard: {decision.sentence}"]
                 _say(guards[-1])
                 runs[name] = _compared(data, name, options, model, None)

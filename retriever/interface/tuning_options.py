@@ -55,6 +55,12 @@ def add_tune_options(parser: argparse.ArgumentParser) -> None:
         "documents 0.15; for --adapter 0.2)",
     )
     parser.add_argument(
+        "--for",
+        dest="wanted",
+        choices=("hybrid", "dense"),
+        help="the search that has to be better (default: with pairs either, else hybrid)",
+    )
+    parser.add_argument(
         "--most", type=int, metavar="N", help="train on N pairs at most (default: all; 20,000)"
     )
     parser.add_argument(

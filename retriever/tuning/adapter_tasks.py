@@ -53,7 +53,7 @@ class Task:
 
     `values(now)` gives the measure of each held-out query in dense and in hybrid search;
     `cloze` are passages with a sentence removed, for the weight of the dense side, and the raw
-    vectors of sentences and rests. The queries are `labelled` unless they are such sentences.
+    vectors of sentences and rests.
     """
 
     data: str
@@ -63,7 +63,6 @@ class Task:
     held_out: int
     values: Callable[[Snapshot], tuple[list[float], list[float]]]
     cloze: tuple[Sequence[ClozeItem], Vectors, Vectors]
-    labelled: bool
     notes: tuple[str, ...] = ()
 
 
@@ -152,7 +151,6 @@ def own_task(
         *("the index's own passages", questions(training), questions(validation)),
         *("reciprocal rank", len(measured), values),
         ([items[at] for at in weighed], sentences[weighed], rests[weighed]),
-        labelled=False,
     )
 
 
@@ -239,7 +237,6 @@ def pairs_task(
     return Task(
         *(data.name, questions(training), questions(validation), "nDCG@10", len(measured), values),
         model.cloze(cloze_items(now)),
-        labelled=True,
         notes=rest.notes,
     )
 

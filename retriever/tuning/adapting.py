@@ -19,6 +19,7 @@ import numpy as np
 from retriever.index import Index
 from retriever.indexing.dense_weight import fit_dense_weight
 from retriever.indexing.fitting import Fitter
+from retriever.searching.options import Mode
 from retriever.significance import MIN_DIFFERENCES, PairedComparison, Verdict, compare
 from retriever.storage.adapter import QUERY, SIDES, Adapter
 from retriever.storage.backends import Snapshot
@@ -96,10 +97,12 @@ def tune_adapter(
     seed: int = 0,
     held_out: float = HELD_OUT,
     minutes: float = MINUTES,
+    wanted: Mode | None = None,
     progress: Progress = lambda text: None,
 ) -> AdapterReport:
     """Fit a map to pairs, or to the index's own passages, and keep it if it helps.
 
+    `wanted` is the mode that has to be better; None means either, or without pairs hybrid search.
     Raises UsageError for impossible options and for data that is too little, IndexStateError for an
     index that has an adapter already, or no vectors.
     """
@@ -123,7 +126,10 @@ def tune_adapter(
             "facts": dict(now.catalog.calibration_facts() or {}),
             "scale": now.catalog.match_scale(),
         }
-    report = _report(task, adapter, fitted, seconds, before, after, float(weight["dense_weight"]))
+    report = _report(
+        *(task, adapter, fitted, seconds, before, after, float(weight["dense_weight"])),
+        wanted or (Mode.HYBRID if pairs is None else None),
+    )
     if report.kept:
         progress("fitting the search to the map …")
         _keep(index, Adapter.of(side, adapter.matrix, _facts(report), restored), weight)
@@ -198,9 +204,10 @@ def _report(
     before: tuple[list[float], list[float]],
     after: tuple[list[float], list[float]],
     weight: float,
+    wanted: Mode | None,
 ) -> AdapterReport:
     dense, hybrid = (Figures.of(*each) for each in zip(before, after, strict=True))
-    kept, why = _decided(dense, hybrid, task, fitted)
+    kept, why = _decided(dense, hybrid, task.held_out, fitted, wanted)
     told = "; ".join(
         f"{name} {task.measure} {one.before:.3f} and {one.after:.3f} ({one.difference:+.3f}, 95 % "
         f"interval {one.low:+.3f} to {one.high:+.3f}: {one.verdict})"
@@ -225,16 +232,17 @@ def _report(
     )
 
 
-def _decided(dense: Figures, hybrid: Figures, task: Task, fitted: Fitted) -> tuple[bool, str]:
-    if task.held_out < max(MIN_QUERIES, MIN_DIFFERENCES):
+def _decided(
+    dense: Figures, hybrid: Figures, count: int, fitted: Fitted, wanted: Mode | None
+) -> tuple[bool, str]:
+    if count < max(MIN_QUERIES, MIN_DIFFERENCES):
         return (
             False,
             f"Fewer than {MIN_QUERIES} cannot tell whether the map helps, so it is not kept.",
         )
     if fitted.start == "identity" and not fitted.steps:
         return False, "No map was better than none, so the index stays as it is."
-    found = [Verdict(dense.verdict), Verdict(hybrid.verdict)]
-    against = objection(found, None if task.labelled else found[1])
+    against = objection(Verdict(dense.verdict), Verdict(hybrid.verdict), wanted)
     if against:
         return False, f"{against}, so the index stays as it is."
     return True, "The map is kept; wva tune INDEX --adapter off removes it."

@@ -7,12 +7,13 @@ Questions with answers show what people will see, so one mode that is better is 
 documents that look for the rest of their passages do not: they share words and style with it as no
 question does, and a dense search that learns to find them can know less that keywords do not know.
 (On MEDLINE dense search found them better, +0.126, and hybrid search the set's own questions worse,
--0.037.) So what was made of documents alone has to be better in hybrid search, the default.
+-0.037.) So what was made of documents alone has to be better in hybrid search, the default, unless
+its user says that only dense search counts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from retriever.embedding.protocols import RetrievalEmbedder, SentenceEmbedder
@@ -120,12 +121,12 @@ def retrieval_dataset(data: PairData, passages: int = PASSAGES) -> RetrievalData
 
 
 def judge_change(
-    before: HeldRun, after: HeldRun, *, labelled: bool = True, least: int = MIN_QUERIES
+    before: HeldRun, after: HeldRun, *, wanted: Mode | None = None, least: int = MIN_QUERIES
 ) -> Decision:
     """Whether a change is kept: one mode is better by more than noise, and none is worse.
 
     The modes are dense and hybrid search, by nDCG@10; of rated pairs the rank correlation alone.
-    If the queries are not `labelled`, but sentences of documents, hybrid search has to be better.
+    If one is `wanted`, that one has to be better.
     With fewer than `least` queries nothing is kept. Raises UsageError if the runs are not of the
     same data.
     """
@@ -140,7 +141,7 @@ def judge_change(
         _told(f"{mode} nDCG@10", _mean(before, mode), _mean(after, mode), found[mode][MEASURE])
         for mode in names
     ]
-    against = objection([dense.verdict, hybrid.verdict], hybrid.verdict if not labelled else None)
+    against = objection(dense.verdict, hybrid.verdict, wanted)
     kept, sentence = _decide(against, told, dense.queries, "queries", least)
     return Decision(kept, dense, hybrid, sentence)
 
@@ -155,7 +156,7 @@ def _judge_rated(before: HeldRun, after: HeldRun, least: int) -> Decision:
         raise UsageError("runs on different data cannot be compared")
     found = compare_correlations(after.gold, after.cosines, before.cosines)
     told = _told("rank correlation", before.spearman / 100, after.spearman / 100, found)
-    against = objection([found.verdict])
+    against = objection(found.verdict)
     kept, sentence = _decide(against, [told], found.queries, "rated pairs", least)
     return Decision(kept, found, None, sentence)
 
@@ -173,21 +174,19 @@ def _decide(against: str, told: list[str], count: int, what: str, least: int) ->
     return True, f"{figures} It is kept."
 
 
-def objection(verdicts: Collection[Verdict], unlabelled: Verdict | None = None) -> str:
-    """Why a change with these verdicts, of its modes, is not kept; empty if it is.
-
-    `unlabelled` is the verdict of hybrid search on sentences of documents, if these were the
-    queries.
-    """
-    if Verdict.WORSE in verdicts:
+def objection(dense: Verdict, hybrid: Verdict | None = None, wanted: Mode | None = None) -> str:
+    """Why a change with these verdicts is not kept; empty if it is. See `judge_change`."""
+    verdicts = {Mode.DENSE: dense, Mode.HYBRID: hybrid}
+    if Verdict.WORSE in verdicts.values():
         return "Something is worse by more than noise"
-    if Verdict.BETTER not in verdicts:
+    if Verdict.BETTER not in verdicts.values():
         return "Nothing is better by more than noise"
-    if unlabelled in (None, Verdict.BETTER):
+    if wanted is None or verdicts[wanted] is Verdict.BETTER:
         return ""
+    other = Mode.DENSE if wanted is Mode.HYBRID else Mode.HYBRID
     return (
-        "Hybrid search is not better by more than noise, and dense search alone that finds the "
-        "sentences of its own documents better need not find answers better"
+        f"{wanted.value.capitalize()} search is not better by more than noise (--for {other.value} "
+        f"asks for a better {other.value} search instead)"
     )
 
 

@@ -25,6 +25,7 @@ from retriever.evaluation.runs import Run as SearchRun
 from retriever.files.durable import publish_folder, replacing
 from retriever.index import Index
 from retriever.indexing.cloze import hash_key
+from retriever.searching.options import Mode
 from retriever.tuning.card import card
 from retriever.tuning.guard import (
     MIN_QUERIES,
@@ -64,7 +65,7 @@ class Tuning:
     `load` gives the base, which is let go before training.
     `index` has the passages of `train`: if they are embedded by the base, negatives are mined
     there.
-    The pairs are `labelled` unless they were made of documents; this decides what is kept.
+    `wanted` is the mode that has to be better; None means either. See `judge_change`.
     With `judge` the base's likelihoods sort out negatives that answer the question, too.
     """
 
@@ -74,7 +75,7 @@ class Tuning:
     recipe: Recipe = field(default_factory=Recipe)
     index: Index | None = None
     judge: bool = False
-    labelled: bool = True
+    wanted: Mode | None = None
     processes: int = 1
     device: str | None = None
     dtype: str | None = None
@@ -141,7 +142,7 @@ def tune_model(
     }
     progress("measuring the tuned model …")
     after = evaluate_held(_tuned(made, tuning), tuning.held, progress=progress)
-    decision = judge_change(before, after, labelled=tuning.labelled)
+    decision = judge_change(before, after, wanted=tuning.wanted)
     facts |= {
         "seconds": round(time.monotonic() - started),
         "measured": decision.sentence,
@@ -207,6 +208,8 @@ def _check(tuning: Tuning) -> None:
             f"only {count} {what} would be held out, and fewer than {MIN_QUERIES} cannot tell "
             "whether tuning helps; give more data, or hold out a larger share, e.g. --held-out 0.3"
         )
+    if held.scored and tuning.wanted is not None:
+        raise UsageError("rated sentences are not searched: leave --for out")
     if held.scored and (recipe.teacher or tuning.judge):
         raise UsageError(
             "rated sentences have no passages to rank: leave --teacher and --judge out"

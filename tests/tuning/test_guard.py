@@ -11,6 +11,7 @@ import pytest
 from retriever.arrays import Vectors
 from retriever.evaluation.metrics import spearman
 from retriever.evaluation.runs import Data, Run
+from retriever.searching.options import Mode
 from retriever.significance import Verdict
 from retriever.tuning.guard import (
     MIN_QUERIES,
@@ -77,19 +78,22 @@ def test_what_is_kept(after: tuple[list[float], list[float]], kept: bool, said: 
 
 
 @pytest.mark.parametrize(
-    ("after", "kept", "said"),
+    ("wanted", "after", "kept", "said"),
     [
-        ((HIGH, LOW), False, "Hybrid search is not better by more than noise, and dense search"),
-        ((LOW, HIGH), True, "It is kept"),
-        ((HIGH, HIGH), True, "It is kept"),
-        ((LOW, LOW), False, "Nothing is better by more than noise"),
-        (([0.1] * 40, HIGH), False, "Something is worse by more than noise"),
+        ("hybrid", (HIGH, LOW), False, "Hybrid search is not better by more than noise (--for de"),
+        ("hybrid", (LOW, HIGH), True, "It is kept"),
+        ("hybrid", (HIGH, HIGH), True, "It is kept"),
+        ("hybrid", (LOW, LOW), False, "Nothing is better by more than noise"),
+        ("hybrid", ([0.1] * 40, HIGH), False, "Something is worse by more than noise"),
+        ("dense", (HIGH, LOW), True, "It is kept"),
+        ("dense", (LOW, HIGH), False, "Dense search is not better by more than noise (--for hyb"),
+        ("dense", (HIGH, [0.1] * 40), False, "Something is worse by more than noise"),
     ],
 )
-def test_sentences_are_no_questions(
-    after: tuple[list[float], list[float]], kept: bool, said: str
+def test_the_search_that_is_wanted_has_to_be_better(
+    wanted: str, after: tuple[list[float], list[float]], kept: bool, said: str
 ) -> None:
-    found = judge_change(run(LOW, LOW), run(*after), labelled=False)
+    found = judge_change(run(LOW, LOW), run(*after), wanted=Mode(wanted))
     assert found.kept is kept
     assert said in found.sentence
 

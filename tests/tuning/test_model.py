@@ -12,6 +12,7 @@ import pytest
 from retriever.embedding.aligned_wva import AlignedWVA
 from retriever.index import Index
 from retriever.interface.cli import main
+from retriever.searching.options import Mode
 from retriever.tuning import model as flow
 from retriever.tuning.guard import Decision
 from retriever.types import Document, Page
@@ -37,15 +38,18 @@ def pairs(tmp_path: Path) -> Path:
     return path
 
 
-def decide(kept: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the guard decide so, whatever was measured."""
+def decide(kept: bool, monkeypatch: pytest.MonkeyPatch) -> list[Mode | None]:
+    """Let the guard decide so, whatever was measured; the search that had to be better, each time."""
     real = flow.judge_change
+    asked: list[Mode | None] = []
 
-    def judge(before: Any, after: Any, *, labelled: bool) -> Decision:
-        found = real(before, after, labelled=labelled)
+    def judge(before: Any, after: Any, *, wanted: Mode | None) -> Decision:
+        asked.append(wanted)
+        found = real(before, after, wanted=wanted)
         return Decision(kept, found.dense, found.hybrid, "A sentence of the guard.")
 
     monkeypatch.setattr(flow, "judge_change", judge)
+    return asked
 
 
 @pytest.fixture(autouse=True)
@@ -128,7 +132,7 @@ def test_a_killed_run_goes_on_and_another_one_is_told(
 def test_documents_are_enough(
     base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    decide(True, monkeypatch)
+    asked = decide(True, monkeypatch)
     documents = [
         Document(f"{word}-{n}.txt", "text", (Page(None, _story(word, n)),), title=f"On {word} {n}")
         for n, word in enumerate(WORDS * 3)
@@ -140,6 +144,8 @@ def test_documents_are_enough(
     assert tune(tmp_path / "tuned", base, *given) == 0
     assert json.loads(capsys.readouterr().out)["pairs"] > 10
     assert (tmp_path / "tuned" / "model.safetensors").is_file()
+    assert tune(tmp_path / "for-dense", base, *given, "--for=dense") == 0
+    assert asked == [Mode.HYBRID, Mode.DENSE]
 
 
 def _story(word: str, n: int) -> str:
@@ -156,6 +162,7 @@ def _story(word: str, n: int) -> str:
         ((), "tuning needs --pairs PATH, or --documents INDEX"),
         (("--pairs=none.jsonl",), "none.jsonl"),
         (("--pairs=PAIRS", "--dimensions=a"), "--dimensions takes whole numbers"),
+        (("--pairs=RATED", "--for=dense"), "rated sentences are not searched: leave --for out"),
         (("--pairs=PAIRS", "--rank=0"), "rank must be at least 1"),
         (("--pairs=PAIRS", "--not=PAIRS"), "no pair is left to train on"),
         (("--pairs=PAIRS", "--held-out=0.01"), "only 1 questions would be held out"),
@@ -175,7 +182,12 @@ def test_wrong_input_is_told(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    arguments = [each.replace("PAIRS", str(pairs)) for each in given]
+    rated = tmp_path / "rated.jsonl"
+    rated.write_text(
+        "\n".join(json.dumps({**json.loads(x), "score": 1}) for x in pairs.read_text().splitlines())
+    )
+    named = {"PAIRS": str(pairs), "RATED": str(rated)}
+    arguments = [named.get(value, value) for each in given for value in each.split("=")]
     assert tune(tmp_path / "tuned", base, *arguments) == 2
     assert told in capsys.readouterr().err
 

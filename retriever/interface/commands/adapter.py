@@ -44,6 +44,7 @@ def _refuse_others(options: argparse.Namespace) -> None:
 
 def _run_on(options: argparse.Namespace) -> int:
     from retriever.index import Index
+    from retriever.searching.options import Mode
     from retriever.tuning.adapting import tune_adapter
     from retriever.tuning.reading import read_pairs
 
@@ -53,6 +54,7 @@ def _run_on(options: argparse.Namespace) -> int:
         report = tune_adapter(
             *(index, pairs),
             side=options.side or "query",
+            wanted=Mode(options.wanted) if options.wanted else None,
             **{name: each for name, each in given.items() if each is not None},
             progress=tell,
         )
@@ -77,6 +79,8 @@ def _run_off(options: argparse.Namespace) -> int:
 
     if options.pairs is not None:
         raise UsageError(f"--pairs is for a new adapter, not for --adapter {OFF}")
+    if options.wanted is not None:
+        raise UsageError(f"--for is for a new adapter, not for --adapter {OFF}")
     with Index.open(options.place, device=options.device, dtype=options.dtype) as index:
         removed = remove_adapter(index)
     if options.json:

@@ -21,6 +21,7 @@ from retriever.version import install_command
 if TYPE_CHECKING:
     from retriever.embedding.aligned_wva import AlignedWVA
     from retriever.index import Index
+    from retriever.searching.options import Mode
     from retriever.tuning.model import Tuned, Tuning
     from retriever.tuning.pairs import PairData
     from retriever.tuning.recipe import Recipe
@@ -139,11 +140,20 @@ def _tuning(
         recipe,
         index=index,
         judge=options.judge,
-        labelled=not options.documents,
+        wanted=_wanted(options),
         processes=options.processes or _cards(options),
         device=options.device,
         dtype=options.dtype,
     )
+
+
+def _wanted(options: argparse.Namespace) -> Mode | None:
+    """The search that has to be better; sentences of documents are no questions."""
+    from retriever.searching.options import Mode
+
+    if options.wanted:
+        return Mode(options.wanted)
+    return Mode.HYBRID if options.documents else None
 
 
 def _cards(options: argparse.Namespace) -> int:
