@@ -39,7 +39,7 @@ def pairs(tmp_path: Path) -> Path:
 
 
 def decide(kept: bool, monkeypatch: pytest.MonkeyPatch) -> list[Mode | None]:
-    """Let the guard decide so, whatever was measured; the search that had to be better, each time."""
+    """Let the guard decide so; returns, later, which search had to be better each time."""
     real = flow.judge_change
     asked: list[Mode | None] = []
 
