@@ -398,6 +398,7 @@ class Index:
         """
         with self._alone():
             try:
+                self.backend.acquire()
                 yield
             finally:
                 self.backend.release()

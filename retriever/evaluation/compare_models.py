@@ -79,22 +79,23 @@ def compare_models(
 ) -> Run:
     """One run with the modes "keyword", "A dense", "A hybrid" … ; one model is loaded at a time.
 
-    Raises UsageError if a variant is named twice, or the run is not comparable with `baseline`;
-    IndexStateError for an index that another model made, where an adapter should come from.
+    Raises UsageError if a variant is named twice, if the run is not comparable with `baseline`, or
+    if an index has no adapter or one for another model.
     """
     started = time.monotonic()
     if len({each.name for each in variants}) < len(variants):
         raise UsageError("a model is named twice; compare different ones")
     values: dict[str, Mapping[str, Mapping[str, float]]] = {}
     made_with: dict[str, object] = {}
+    adapters = {each.adapter: _adapter_of(each.adapter) for each in variants if each.adapter}
     for each in variants:
         progress(f"{each.name} …")
-        embedder = load(each)
         run = evaluate_dataset(
-            *(embedder, data, name),
+            _fitting(load(each), each, adapters),
+            *(data, name),
             chunking=UNSPLIT,
             baseline=baseline,
-            adapter=_adapter_of(each.adapter, embedder) if each.adapter else None,
+            adapter=adapters[each.adapter][1] if each.adapter else None,
             progress=progress,
         )
         made_with[each.name] = dict(run.made_with)
@@ -104,13 +105,25 @@ def compare_models(
     return Run(run.data, values, made_with, time.monotonic() - started)
 
 
-def _adapter_of(name: str, embedder: AlignedWVA) -> Adapter:
-    """The map that an index of this model has."""
-    with Index.open(name, embedder) as index, index.backend.reading() as catalog:
-        found = catalog.adapter()
-    if found is None:
+def _adapter_of(name: str) -> tuple[str, Adapter]:
+    """The fingerprint of the model that made an index, and the map that the index has."""
+    with Index.open(name) as index, index.backend.reading() as catalog:
+        found, settings = catalog.adapter(), catalog.embedder_settings()
+    if found is None or settings is None:
         raise UsageError(f"{name} has no adapter; this makes one: wva tune {name} --adapter")
-    return found
+    return settings.fingerprint, found
+
+
+def _fitting(
+    embedder: AlignedWVA, variant: Variant, adapters: Mapping[str, tuple[str, Adapter]]
+) -> AlignedWVA:
+    """The embedder, which has to be that of the index whose adapter it takes."""
+    if variant.adapter and adapters[variant.adapter][0] != embedder.fingerprint:
+        raise UsageError(
+            f"{variant.adapter} was made by another model, or with other settings, than "
+            f"{variant.model}, so its adapter is of no use here"
+        )
+    return embedder
 
 
 def winner(values: Values, variants: Sequence[Variant]) -> tuple[str, str]:

@@ -175,8 +175,7 @@ def _mapped(ready: IndexedDataset, adapter: Adapter) -> Iterator[IndexedDataset]
         ready.index.backup(copy)
         with Index.open(copy, embedder) as index:
             with index.changing():
-                index.backend.set_adapter(adapter)
-                Fitter(index.backend, embedder).refit_scores()
+                Fitter(index.backend, embedder).set_adapter(adapter)
                 index.backend.finish({})
             yield replace(ready, index=index)
 

@@ -19,6 +19,7 @@ from retriever.arrays import Vectors, shrunk_mean
 from retriever.embedding.protocols import Embedder
 from retriever.indexing.dense_weight import cloze_items, fit_dense_weight, fit_is_due
 from retriever.searching import match
+from retriever.storage.adapter import Adapter
 from retriever.storage.backends import CatalogReader, DocumentRow, Documents
 from retriever.text.analyzer import count_words, word_ends
 from retriever.text.structure import sentences
@@ -109,17 +110,22 @@ class Fitter:
             # Last: a fit that is killed before is not one to this corpus.
             self.backend.calibrate(*means, facts | {"corpus": corpus_digest(rows)})
 
-    def refit_scores(self, weight: Mapping[str, Any] | None = None) -> None:
-        """Take these facts of a dense weight, or fit it, and fit the match scale.
+    def set_adapter(self, adapter: Adapter | None, weight: Mapping[str, Any] | None = None) -> None:
+        """Store or remove an adapter, and fit the scores to it; the means stay.
 
-        The means stay: an adapter has changed what is compared.
+        `weight` are facts of a dense weight; without them it is fitted. If this is stopped
+        half-way, the next run fits everything.
         """
-        if weight is None:
-            weight = self._fit_dense_weight()
         with self.backend.reading() as catalog:
-            means, facts = catalog.means(), dict(catalog.calibration_facts() or {})
-        self.backend.calibrate(means.passage_mean, means.query_mean, facts | dict(weight))
+            known, facts = catalog.means(), dict(catalog.calibration_facts() or {})
+        means = known.passage_mean, known.query_mean
+        unfitted = {name: value for name, value in facts.items() if name != "corpus"}
+        self.backend.calibrate(*means, unfitted)
+        self.backend.set_adapter(adapter)
+        found = dict(self._fit_dense_weight() if weight is None else weight)
+        self.backend.calibrate(*means, unfitted | found)
         self._fit_match_scale()
+        self.backend.calibrate(*means, facts | found)
 
     def _fit_dense_weight(self) -> dict[str, Any]:
         """Fit the weight of the dense side, with the fitted means."""

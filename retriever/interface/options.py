@@ -744,7 +744,7 @@ def _add_eval(commands: Commands, run: Mapping[str, Run]) -> None:
     models.epilog = (
         "A sentence is taken out of each passage and must find it again; no labels are needed. "
         "Options of a model: :layers=, :pooling=, :prompts=FILE.json (as --prompts of wva "
-        "index) and :adapter=INDEX (the map that wva tune INDEX --adapter made), e.g. "
+        "index) and :adapter=FOLDER (the map that wva tune FOLDER --adapter made), e.g. "
         "gemma3-270m:pooling=last-hidden. "
         "A model is called better only if the difference is more than noise."
     )

@@ -18,7 +18,7 @@ import numpy as np
 from retriever.arrays import Vectors
 from retriever.embedding.protocols import Embedder
 from retriever.evaluation.metrics import ndcg_at
-from retriever.indexing.cloze import cloze_questions
+from retriever.indexing.cloze import cloze_questions, hash_key
 from retriever.indexing.dense_weight import MAX_ITEMS, ClozeItem, cloze_items, score_items
 from retriever.searching.hybrid import search
 from retriever.storage.backends import Snapshot
@@ -122,6 +122,11 @@ def own_task(
         or len(validation) < MIN_QUERIES // 2
         or len(training) < MIN_QUERIES
     ):
+        if len(items) < len(sampled):
+            raise UsageError(
+                f"only {len(items)} of {len(sampled)} passages were embedded in the time there is, "
+                "which is too few; give more --minutes"
+            )
         raise UsageError(
             f"the index has only {len(items)} passages that a sentence can be removed from; about "
             f"{int(1.5 * MIN_QUERIES / min(held_out, 1 - held_out))} are needed"
@@ -196,7 +201,7 @@ def pairs_task(
     places = _Places(now, data)
     measured = {
         query: found
-        for query, pairs in _by_query(held.pairs).items()
+        for query, pairs in _by_query(held.pairs, seed).items()
         if (found := frozenset().union(*(places.names(pair.positive) for pair in pairs)))
     }
     measured = dict(islice(measured.items(), MAX_MEASURED))
@@ -206,8 +211,8 @@ def pairs_task(
             f"and at least {MIN_QUERIES} are needed: positives are found by the path of their "
             'document as their "id", or by their text'
         )
-    training = dict(islice(_by_query(train.pairs).items(), MAX_QUERIES))
-    validation = dict(islice(_by_query(valid.pairs).items(), MAX_MEASURED))
+    training = dict(islice(_by_query(train.pairs, seed).items(), MAX_QUERIES))
+    validation = dict(islice(_by_query(valid.pairs, seed).items(), MAX_MEASURED))
     progress(f"embedding {len(training) + len(validation) + len(measured)} queries …")
     asked = model.queries([*training, *validation, *measured])
     answers = places.answers(model, [*training.values(), *validation.values()], progress)
@@ -241,9 +246,10 @@ def pairs_task(
     )
 
 
-def _by_query(pairs: Sequence[Pair]) -> dict[str, list[Pair]]:
+def _by_query(pairs: Sequence[Pair], seed: int) -> dict[str, list[Pair]]:
+    """Query → its pairs, in a random order: files may be sorted by topic."""
     found: dict[str, list[Pair]] = {}
-    for pair in pairs:
+    for pair in sorted(pairs, key=lambda pair: hash_key(f"{seed} {pair.query}")):
         found.setdefault(pair.query, []).append(pair)
     return found
 

@@ -2,8 +2,8 @@
 
 What it is fitted to and measured by is a task (see `retriever.tuning.adapter_tasks`), of pairs or
 of the index's own passages. A part is held out, and searched for as in any search, with and without
-the map. Only if dense or hybrid search is better there by more than noise, and none is worse, the
-map is written; before, nothing is.
+the map. Only if the search that counts is better there by more than noise, and none is worse (see
+`retriever.tuning.guard`), the map is written; before, nothing is.
 """
 
 from __future__ import annotations
@@ -142,19 +142,21 @@ def remove_adapter(index: Index) -> bool:
     What was fitted to the index before is restored, if the documents are the same; else it is
     fitted again.
     """
-    with index.backend.reading() as catalog:
-        adapter, facts = catalog.adapter(), catalog.calibration_facts() or {}
-        means = catalog.means()
-    if adapter is None:
-        return False
     with index.changing():
-        index.backend.set_adapter(None)
+        with index.backend.reading() as catalog:
+            adapter, facts = catalog.adapter(), dict(catalog.calibration_facts() or {})
+            means = catalog.means().passage_mean, catalog.means().query_mean
+        if adapter is None:
+            return False
         before = adapter.before.get("facts") or {}
-        if before.get("corpus") == facts.get("corpus"):
-            index.backend.calibrate(means.passage_mean, means.query_mean, before)
+        if before.get("corpus") == facts.pop("corpus", None):
+            # Without the digest of the corpus the next run fits all, if this one is stopped.
+            index.backend.calibrate(*means, facts)
+            index.backend.set_adapter(None)
             index.backend.set_match_scale(adapter.before.get("scale"))
+            index.backend.calibrate(*means, before)
         else:
-            Fitter(index.backend, index.embedder).refit_scores()
+            Fitter(index.backend, index.embedder).set_adapter(None)
         _finish(index)
     return True
 
@@ -257,9 +259,17 @@ def _facts(report: AdapterReport) -> dict[str, Any]:
 
 
 def _keep(index: Index, adapter: Adapter, weight: Mapping[str, Any]) -> None:
+    """Give the index the adapter, if it is still as it was when the adapter was fitted to it."""
     with index.changing():
-        index.backend.set_adapter(adapter)
-        Fitter(index.backend, index.embedder).refit_scores(weight)
+        with index.backend.reading() as catalog:
+            now = dict(catalog.calibration_facts() or {})
+            is_same = catalog.adapter() is None and now == adapter.before["facts"]
+        if not is_same:
+            raise IndexStateError(
+                f"{index.name} was changed while the adapter was trained, so it was not kept; give "
+                "the same command again"
+            )
+        Fitter(index.backend, index.embedder).set_adapter(adapter, weight)
         _finish(index)
 
 

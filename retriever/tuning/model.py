@@ -231,12 +231,13 @@ def _seen(
 ) -> PairData:
     """No more pairs than a CPU can train in the time there is: mining negatives takes time, too.
 
-    Without negatives there is nothing to mine, and short pairs are trained faster.
+    Where none are mined, there is no need: training ends in time by itself.
     """
     most = (
         math.ceil((recipe.minutes or math.inf) * A_MINUTE) if recipe.minutes else len(train.pairs)
     )
-    if device != "cpu" or not recipe.negatives or len(train.pairs) <= most:
+    mines = recipe.negatives and not train.scored
+    if device != "cpu" or not mines or len(train.pairs) <= most:
         return train
     progress(
         f"in {recipe.minutes:g} minutes at most {most:,} of {len(train.pairs):,} pairs are seen"
@@ -305,13 +306,15 @@ def _rows(
     judge = base if tuning.judge else None
     with ExitStack() as opened:
         index, corpus = tuning.index, dict(train.corpus)
-        if index is None or index.embedder.settings.fingerprint != base.fingerprint:
+        if index is None or not _is_made_by(base, index):
             most = MINED_ON_CPU if base.device == "cpu" else MINED_PASSAGES
             data = retrieval_dataset(train, most)
             index = opened.enter_context(
                 open_dataset(base, data, train.name, progress=progress)
             ).index
             corpus = {name: train.corpus[name] for name in data.corpus}
+        elif index.place is not None:  # no second model
+            index = opened.enter_context(Index.open(index.place, base))
         progress(f"mining negatives for {len(train.pairs):,} pairs …")
         pairs = mine(train, index, count=recipe.negatives, seed=recipe.seed, teacher=judge)
         pairs = filled(pairs, list(corpus.values()), recipe)
@@ -319,6 +322,11 @@ def _rows(
             return rows(pairs)
         progress("ranking them by the hybrid search …")
         return rows(pairs, [scores.tolist() for scores in teacher_scores(pairs, index, judge)])
+
+
+def _is_made_by(base: AlignedWVA, index: Index) -> bool:
+    settings = index.embedder_settings
+    return settings is not None and settings.fingerprint == base.fingerprint
 
 
 def _train(

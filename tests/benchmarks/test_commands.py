@@ -264,6 +264,7 @@ def test_a_documented_command_runs(
     told = capsys.readouterr()
     assert TABLES.get(module, "|---|") in told.out, told.err
     assert module in TABLES or len(rows(told.out)) > 1
+    assert "too little to measure by" not in told.out
 
 
 def rows(told: str) -> list[str]:

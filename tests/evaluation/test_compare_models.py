@@ -20,7 +20,7 @@ from retriever.evaluation.metrics import ndcg_at
 from retriever.evaluation.retrieval import evaluate_dataset, open_dataset
 from retriever.settings import Prompts
 from retriever.storage.adapter import Adapter
-from retriever.types import Document, IndexStateError, Page, UsageError
+from retriever.types import Document, Page, UsageError
 from tests.tiny import save_model
 
 TEXTS = {
@@ -106,7 +106,7 @@ def test_the_adapter_of_an_index_is_tried(tmp_path: Path, monkeypatch: pytest.Mo
     for name, ids in ranked.items():
         found = [run.values[f"{each.name} dense"]["ndcg@10"][name] for each in variants]
         assert found == [ndcg_at(10, order, {name: 1.0}) for order in (ids, ids[::-1])]
-    with pytest.raises(IndexStateError):
+    with pytest.raises(UsageError, match="mine was made by another model"):
         compare_models(
             [parse_variant(f"{folder}:layers=0:adapter={place}")], DATA, load, name="mini"
         )

@@ -7,15 +7,18 @@ from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 from shutil import copytree
+from typing import Any
 
 import numpy as np
 import pytest
 
 from retriever import Document, Index, Page
+from retriever.indexing.fitting import Fitter, calibration_is_current
 from retriever.interface.cli import main
-from retriever.searching.options import Marked
+from retriever.searching.options import Marked, Mode
 from retriever.searching.steering import Steering
 from retriever.storage.adapter import Adapter
+from retriever.tuning import adapter_tasks, adapting
 from retriever.tuning.adapting import remove_adapter, tune_adapter
 from retriever.tuning.pairs import Pair, PairData, Passage
 from retriever.tuning.trial import trial
@@ -124,6 +127,82 @@ def test_a_map_that_helps_is_kept_and_leaves_without_a_trace(index: Index, side:
     assert answers(index) == before
     assert live(index.backend).match_scale() == scale
     assert (after["calibration"], after["adapter"]) == (facts["calibration"], None)
+
+
+def test_an_index_that_changes_meanwhile_gets_no_map_for_what_it_was(
+    tmp_path: Path, index: Index
+) -> None:
+    def change(told: str) -> None:
+        if told.startswith("searching for"):
+            with Index.open(tmp_path / "index", FakeEmbedder(DIM)) as other, other.changing():
+                means, facts = (
+                    live(other.backend).means(),
+                    dict(live(other.backend).calibration_facts() or {}),
+                )
+                other.backend.calibrate(
+                    means.passage_mean, -means.query_mean, {**facts, "passages": 9}
+                )
+                other.backend.finish({})
+
+    with pytest.raises(IndexStateError, match="was changed while the adapter was trained"):
+        tune_adapter(index, pairs(), held_out=0.25, progress=change)
+    assert index.info()["adapter"] is None
+
+
+@pytest.mark.parametrize("removed", [False, True])
+def test_a_change_that_stops_half_way_is_completed_by_the_next_run(
+    index: Index, monkeypatch: pytest.MonkeyPatch, removed: bool
+) -> None:
+    if removed:
+        assert tune_adapter(index, pairs(), held_out=0.25).kept
+    assert calibration_is_current(live(index.backend))
+    with monkeypatch.context() as patch:
+        patch.setattr(Fitter, "_fit_match_scale", stop)
+        patch.setattr(type(index.backend), "set_match_scale", stop)
+        with pytest.raises(KeyboardInterrupt):
+            remove_adapter(index) if removed else tune_adapter(index, pairs(), held_out=0.25)
+    assert not calibration_is_current(live(index.backend))
+    with index.changing():
+        Fitter(index.backend, index.embedder).fit_if_due()
+        index.backend.finish({})
+    assert calibration_is_current(live(index.backend))
+    assert (index.info()["adapter"] is None) is removed
+
+
+def stop(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("given", "labelled", "expected"),
+    [
+        ({}, True, None),
+        ({}, False, Mode.HYBRID),
+        ({"wanted": Mode.DENSE}, False, Mode.DENSE),
+        ({"wanted": Mode.HYBRID}, True, Mode.HYBRID),
+    ],
+)
+def test_which_search_has_to_be_better(
+    index: Index,
+    monkeypatch: pytest.MonkeyPatch,
+    given: dict[str, Any],
+    labelled: bool,
+    expected: Mode | None,
+) -> None:
+    asked: list[Mode | None] = []
+
+    def decided(*given: Any) -> tuple[bool, str]:
+        asked.append(given[-1])
+        return False, "It is not kept."
+
+    monkeypatch.setattr(adapting, "_decided", decided)
+    monkeypatch.setattr(adapter_tasks, "MIN_QUERIES", 3)
+    monkeypatch.setattr(
+        adapter_tasks, "cloze_questions", lambda text: [(text.split()[0], text.split(" ", 1)[1])]
+    )
+    report = tune_adapter(index, pairs() if labelled else None, held_out=0.4, **given)
+    assert not report.kept
+    assert asked == [expected]
 
 
 def test_a_map_that_does_not_help_leaves_every_byte(tmp_path: Path, index: Index) -> None:
