@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
@@ -285,3 +286,23 @@ def test_a_lease_ends_without_its_owner(address: str) -> None:
             first.acquire(0)
         assert not first.held
         second.release()
+        # What the thread finds that renews it is told at the next write, once.
+        assert first.acquire(0)
+        now[0] += lease.DURATION + 1
+        assert second.acquire(0)
+        first._renew(_Once())
+        second.release()
+        with pytest.raises(IndexStateError, match="another process"):
+            first.acquire(0)
+        assert first.acquire(0)
+        first.release()
+
+
+class _Once(threading.Event):
+    """Lets a loop have one turn."""
+
+    turns = 0
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.turns += 1
+        return self.turns > 1

@@ -67,6 +67,7 @@ class Lease:
         self._sleep = sleep
         self.owner = uuid.uuid4().hex
         self._ends = 0.0  # 0 if it is not held
+        self._lost = False  # to another process, which its owner does not know yet
         self._lock = threading.RLock()
         self._stop: threading.Event | None = None
 
@@ -78,9 +79,13 @@ class Lease:
     def acquire(self, patience: float = PATIENCE) -> bool:
         """Take it; whether it was not held before.
 
-        Raises IndexStateError if another process has it for so many seconds.
+        Raises IndexStateError if another process has it for so many seconds, or has had it since
+        this object took it.
         """
         with self._lock:
+            if self._lost:
+                self._lost = False
+                raise writing_elsewhere(self._connection.address.text)
             if self.held:
                 self._keep()
                 return False
@@ -96,6 +101,7 @@ class Lease:
     def release(self) -> None:
         """Give it back, if it is held."""
         with self._lock:
+            self._lost = False
             if not self.held:
                 return
             self._end()
@@ -171,10 +177,13 @@ class Lease:
 
     def _renew(self, stop: threading.Event) -> None:
         while not stop.wait(RENEWAL):
-            # What fails here fails again, and is told, at the next write.
-            with suppress(IndexStateError), self._lock:
-                if not stop.is_set():
+            with self._lock:
+                if stop.is_set():
+                    return
+                # What fails here fails again, and is told, at the next write.
+                with suppress(IndexStateError):
                     self._keep()
+                self._lost = not self.held
 
 
 def check_token(records: Records, token: str, where: str) -> None:
