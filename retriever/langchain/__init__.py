@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 try:
     import langchain_core  # noqa: F401  (only whether it is there)
-    import pydantic  # noqa: F401
+    import pydantic  # noqa: F401  (only whether it is there)
 except ModuleNotFoundError as error:
     if error.name and error.name.split(".")[0] not in ("langchain_core", "pydantic"):
         raise

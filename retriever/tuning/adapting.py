@@ -145,11 +145,12 @@ def remove_adapter(index: Index) -> bool:
     with index.changing():
         with index.backend.reading() as catalog:
             adapter, facts = catalog.adapter(), dict(catalog.calibration_facts() or {})
-            means = catalog.means().passage_mean, catalog.means().query_mean
+            known = catalog.means()
         if adapter is None:
             return False
-        before = adapter.before.get("facts") or {}
-        if before.get("corpus") == facts.pop("corpus", None):
+        means = known.passage_mean, known.query_mean
+        before, corpus = adapter.before.get("facts") or {}, facts.pop("corpus", None)
+        if before.get("corpus") == corpus:
             # Without the digest of the corpus the next run fits all, if this one is stopped.
             index.backend.calibrate(*means, facts)
             index.backend.set_adapter(None)

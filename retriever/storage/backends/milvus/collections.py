@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from operator import methodcaller
 
 from retriever.storage.backends.milvus import schema
 from retriever.storage.backends.milvus.client import Connection, Row
@@ -68,7 +69,7 @@ class Collections:
     def drop_vectors(self) -> None:
         """Delete the collections of passages and vectors, for another dimension."""
         for name in (self.passages, self.vectors):
-            self.connection.change("drop", lambda client, name=name: client.drop_collection(name))  # type: ignore[misc]
+            self.connection.change("drop", methodcaller("drop_collection", name))
 
     def get(self, keys: Sequence[int], fields: Sequence[str]) -> list[Row]:
         """The passages with these keys, in any order; unknown keys are left out."""
@@ -90,7 +91,7 @@ class Collections:
         """Ask Milvus to tidy its files; one that cannot leaves them as they are."""
         for name in (self.passages, self.vectors, schema.records(self.index)):
             with suppress(IndexStateError):
-                self.connection.change("compact", lambda client, name=name: client.compact(name))  # type: ignore[misc]
+                self.connection.change("compact", methodcaller("compact", name))
 
 
 __all__ = ["Collections"]
